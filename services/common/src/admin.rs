@@ -1,0 +1,73 @@
+//! The admin address of a process: `/metrics`, `/healthz`, `/readyz`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    Router,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+/// What a process still waits for before it can serve.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
+
+impl Readiness {
+    /// Waits for `what` from now on.
+    pub fn wait_for(&self, what: &'static str) {
+        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !missing.contains(&what) {
+            missing.push(what);
+        }
+    }
+
+    /// `what` is there.
+    pub fn have(&self, what: &'static str) {
+        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.retain(|&waiting| waiting != what);
+    }
+
+    /// What is missing; empty means ready.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// `/healthz` and `/readyz`.
+pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> Router<S> {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route(
+            "/readyz",
+            get(move || {
+                let missing = readiness.missing();
+                async move {
+                    if missing.is_empty() {
+                        (StatusCode::OK, "ready\n".to_owned())
+                    } else {
+                        let waiting = format!("waiting for {}\n", missing.join(", "));
+                        (StatusCode::SERVICE_UNAVAILABLE, waiting)
+                    }
+                }
+            }),
+        )
+}
+
+/// Everything the admin address serves.
+#[must_use]
+pub fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+    health_routes(readiness).route(
+        "/metrics",
+        get(move || {
+            metrics.run_upkeep();
+            let body = metrics.render();
+            async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response() }
+        }),
+    )
+}

@@ -1,0 +1,640 @@
+//! Settings: each is a flag of `tutti` and an environment variable. All wrong ones are reported at once.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use bytesize::ByteSize;
+use clap::Args;
+use http::Uri;
+
+use crate::rpc::ServiceKeys;
+
+/// Text that must not reach a log, a trace or an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Keeps `text` to itself.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whom it is meant.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The settings as they were given, unchecked. An empty one counts as not given.
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "the help texts are the documentation")]
+pub struct RawSettings {
+    /// Where the SQL database is: postgresql://… or sqlite:path [default: SQLite in the data folder when standalone]
+    #[arg(long, env, global = true, hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Where Redis is: redis://…, rediss://… or redis+cluster://… [default: none, live state in this process]
+    #[arg(long, env, global = true, hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<String>,
+    /// Other origins whose pages may use this server, comma-separated [default: same origin only]
+    #[arg(long, env, global = true, value_name = "ORIGINS")]
+    pub allowed_origins: Option<String>,
+    /// Where HTTP is served [default: 127.0.0.1:8000 standalone, 0.0.0.0:8000 gateway]
+    #[arg(long, env, global = true, value_name = "ADDR")]
+    pub http_addr: Option<String>,
+    /// Where the auth service listens
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "ADDR",
+        default_value = "0.0.0.0:50051"
+    )]
+    pub auth_grpc_addr: String,
+    /// Where the room service listens
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "ADDR",
+        default_value = "0.0.0.0:50052"
+    )]
+    pub room_grpc_addr: String,
+    /// Where the others find the auth service, http://host:port
+    #[arg(long, env, global = true, value_name = "URL")]
+    pub auth_url: Option<String>,
+    /// Where the others find the room service, http://host:port
+    #[arg(long, env, global = true, value_name = "URL")]
+    pub room_url: Option<String>,
+    /// The keys by which services name themselves, name:key,name:key [default: made at each start when standalone]
+    #[arg(long, env, global = true, hide_env_values = true, value_name = "KEYS")]
+    pub service_keys: Option<String>,
+    /// Where /metrics, /healthz and /readyz of this process are [default: 127.0.0.1:9090]
+    #[arg(long, env, global = true, value_name = "ADDR")]
+    pub admin_addr: Option<String>,
+    /// Standalone's database, keys and uploads
+    #[arg(
+        long,
+        env = "TUTTI_DATA_DIR",
+        global = true,
+        value_name = "DIR",
+        default_value = "./tutti-data"
+    )]
+    pub data_dir: String,
+    /// Ed25519 PKCS#8 PEM that signs access tokens, or a folder of them for rotation: the last by name signs
+    /// [default: made on first start in the data folder when standalone]
+    #[arg(long, env, global = true, value_name = "PATH")]
+    pub jwt_private_key_file: Option<String>,
+    /// How long an access token lives
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "15m"
+    )]
+    pub access_token_ttl: String,
+    /// How long a refresh token lives
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "30d"
+    )]
+    pub refresh_token_ttl: String,
+    /// How often the server pings a socket
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "25s"
+    )]
+    pub socket_ping_interval: String,
+    /// How long a socket may take to answer a ping
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "20s"
+    )]
+    pub socket_ping_timeout: String,
+    /// How long a socket may take to say who it is
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "10s"
+    )]
+    pub socket_connect_timeout: String,
+    /// How large a socket's message or frame may be; beyond it the connection is closed
+    #[arg(long, env, global = true, value_name = "SIZE", default_value = "64KiB")]
+    pub socket_max_payload: String,
+    /// How many proxies' X-Forwarded-For entries count
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "0")]
+    pub trusted_proxies: String,
+    /// How long a lost connection keeps its place
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "15s"
+    )]
+    pub presence_grace: String,
+    /// How long an empty room is kept
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "60s"
+    )]
+    pub room_empty_grace: String,
+    /// How long after a rejection its sender may ask again
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "24h"
+    )]
+    pub friend_request_cooldown: String,
+    /// How often leftovers are swept up
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "DURATION",
+        default_value = "1h"
+    )]
+    pub cleanup_interval: String,
+    /// Friend requests per user and hour; 0 for no limit, as with the limits below
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "10")]
+    pub rate_friend_requests_per_hour: String,
+    /// Rooms created per user and hour
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "5")]
+    pub rate_room_creations_per_hour: String,
+    /// Events per socket and minute, in bursts of at most 20
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "60")]
+    pub rate_socket_events_per_minute: String,
+    /// Pings per socket and minute, in bursts of at most 20
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "60")]
+    pub rate_socket_pings_per_minute: String,
+    /// Register, login and refresh per address and minute
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "30")]
+    pub rate_auth_per_minute: String,
+    /// Wrong passwords per account and address in 15 minutes
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "10")]
+    pub rate_login_failures_per_15_minutes: String,
+    /// Other REST calls per user and minute
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "600")]
+    pub rate_api_per_minute: String,
+    /// Where traces go, an OTLP endpoint [default: none]
+    #[arg(long, env, global = true, value_name = "URL")]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+    /// What is logged, as in `info,tutti_room=debug`
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub rust_log: String,
+    /// How logs look: text or json
+    #[arg(
+        long,
+        env,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: String,
+}
+
+/// Which part of Tutti a process plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All of them.
+    Standalone,
+    /// Accounts and friends.
+    Auth,
+    /// Rooms.
+    Room,
+    /// REST and Socket.IO.
+    Gateway,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in RawSettings, which documents them")]
+pub struct Settings {
+    pub role: Role,
+    pub database_url: Option<Secret>,
+    pub allowed_origins: Vec<String>,
+    pub http_addr: SocketAddr,
+    pub auth_grpc_addr: SocketAddr,
+    pub room_grpc_addr: SocketAddr,
+    pub auth_url: Option<Uri>,
+    pub room_url: Option<Uri>,
+    pub service_keys: ServiceKeys,
+    pub admin_addr: SocketAddr,
+    /// Whether the admin address was asked for; the default one may be taken by a neighbour.
+    pub admin_addr_is_explicit: bool,
+    pub data_dir: PathBuf,
+    pub jwt_private_key_file: Option<PathBuf>,
+    pub access_token_ttl: Duration,
+    pub refresh_token_ttl: Duration,
+    pub socket_ping_interval: Duration,
+    pub socket_ping_timeout: Duration,
+    pub socket_connect_timeout: Duration,
+    /// Bytes.
+    pub socket_max_payload: usize,
+    pub trusted_proxies: usize,
+    pub presence_grace: Duration,
+    pub room_empty_grace: Duration,
+    pub friend_request_cooldown: Duration,
+    pub cleanup_interval: Duration,
+    pub rates: Rates,
+    pub rust_log: String,
+    pub log_format: LogFormat,
+}
+
+/// How often; 0 means no limit.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "as in RawSettings, which documents them")]
+pub struct Rates {
+    pub friend_requests_per_hour: u32,
+    pub room_creations_per_hour: u32,
+    pub socket_events_per_minute: u32,
+    pub socket_pings_per_minute: u32,
+    pub auth_per_minute: u32,
+    pub login_failures_per_15_minutes: u32,
+    pub api_per_minute: u32,
+}
+
+/// Settings that are wrong: the variable's name, and what is the matter with it. Values are not
+/// repeated, since some are secret.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wrong(pub Vec<(&'static str, String)>);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, message) in &self.0 {
+            writeln!(f, "{name}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Wrong {
+    fn add(&mut self, name: &'static str, message: impl Into<String>) {
+        self.0.push((name, message.into()));
+    }
+
+    /// The value, or `T`'s default where it is wrong: the caller reports before anybody uses it.
+    fn keep<T: Default>(&mut self, name: &'static str, value: Result<T, String>) -> T {
+        value.unwrap_or_else(|message| {
+            self.add(name, message);
+            T::default()
+        })
+    }
+
+    fn duration(&mut self, name: &'static str, text: &str) -> Duration {
+        let value = humantime::parse_duration(text.trim())
+            .map_err(|_| "expected a duration such as 15s, 10m, 24h or 30d".to_owned());
+        self.keep(name, value)
+    }
+
+    fn positive(&mut self, name: &'static str, text: &str) -> Duration {
+        let value = self.duration(name, text);
+        if value.is_zero() && !self.0.iter().any(|(wrong, _)| *wrong == name) {
+            self.add(name, "must be longer than nothing");
+        }
+        value
+    }
+
+    fn count<T: std::str::FromStr + Default>(&mut self, name: &'static str, text: &str) -> T {
+        let value = text
+            .trim()
+            .parse()
+            .map_err(|_| "expected a whole number, 0 or more".to_owned());
+        self.keep(name, value)
+    }
+
+    fn addr(&mut self, name: &'static str, text: &str) -> SocketAddr {
+        text.trim().parse().unwrap_or_else(|_| {
+            self.add(name, "expected an address and port such as 127.0.0.1:8000");
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn url(&mut self, name: &'static str, text: Option<&str>, schemes: &[&str]) -> Option<Uri> {
+        let text = text?;
+        match text.parse::<Uri>() {
+            Ok(uri)
+                if uri
+                    .scheme_str()
+                    .is_some_and(|scheme| schemes.contains(&scheme))
+                    && uri.host().is_some() =>
+            {
+                Some(uri)
+            }
+            _ => {
+                self.add(
+                    name,
+                    format!("expected a URL with {}", schemes.join("://, ") + "://"),
+                );
+                None
+            }
+        }
+    }
+
+    fn needed<T>(&mut self, name: &'static str, value: Option<&T>, role: Role) {
+        if value.is_none() && !self.0.iter().any(|(wrong, _)| *wrong == name) {
+            self.add(
+                name,
+                format!(
+                    "is needed by `tutti {}`",
+                    format!("{role:?}").to_lowercase()
+                ),
+            );
+        }
+    }
+}
+
+fn given(value: &Option<String>) -> Option<&str> {
+    value
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+}
+
+impl RawSettings {
+    /// Checks everything for `role`.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    #[expect(clippy::too_many_lines, reason = "one line a setting")]
+    pub fn check(&self, role: Role) -> Result<Settings, Wrong> {
+        let mut wrong = Wrong::default();
+        let database_url = given(&self.database_url).map(Secret::new);
+        if let Some(url) = &database_url
+            && !["postgresql://", "postgres://", "sqlite:"]
+                .iter()
+                .any(|scheme| url.expose().starts_with(scheme))
+        {
+            wrong.add("DATABASE_URL", "expected postgresql://… or sqlite:path");
+        }
+        if given(&self.redis_url).is_some() {
+            wrong.add(
+                "REDIS_URL",
+                "live state on Redis is not there yet; leave it out to keep live state in the room service",
+            );
+        }
+        let service_keys = match given(&self.service_keys) {
+            Some(text) => match ServiceKeys::parse(text) {
+                Ok(keys) => Some(keys),
+                Err(message) => {
+                    wrong.add("SERVICE_KEYS", message);
+                    None
+                }
+            },
+            None => None,
+        };
+        let jwt_private_key_file = given(&self.jwt_private_key_file).map(PathBuf::from);
+        let auth_url = wrong.url("AUTH_URL", given(&self.auth_url), &["http"]);
+        let room_url = wrong.url("ROOM_URL", given(&self.room_url), &["http"]);
+        if role != Role::Standalone {
+            wrong.needed("SERVICE_KEYS", service_keys.as_ref(), role);
+        }
+        if matches!(role, Role::Auth | Role::Room) {
+            wrong.needed("DATABASE_URL", database_url.as_ref(), role);
+        }
+        if role == Role::Auth {
+            wrong.needed("JWT_PRIVATE_KEY_FILE", jwt_private_key_file.as_ref(), role);
+        }
+        if matches!(role, Role::Room | Role::Gateway) {
+            wrong.needed("AUTH_URL", auth_url.as_ref(), role);
+        }
+        if role == Role::Gateway {
+            wrong.needed("ROOM_URL", room_url.as_ref(), role);
+        }
+        let default_http_addr = match role {
+            Role::Gateway => "0.0.0.0:8000",
+            Role::Standalone | Role::Auth | Role::Room => "127.0.0.1:8000",
+        };
+        let allowed_origins = given(&self.allowed_origins)
+            .into_iter()
+            .flat_map(|list| list.split(','))
+            .map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase())
+            .filter(|origin| !origin.is_empty())
+            .collect::<Vec<_>>();
+        if allowed_origins.iter().any(|origin| !is_origin(origin)) {
+            wrong.add(
+                "ALLOWED_ORIGINS",
+                "expected origins such as https://example.org,http://localhost:3000",
+            );
+        }
+        // A URL; what it is sent comes with the traces.
+        wrong.url(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            given(&self.otel_exporter_otlp_endpoint),
+            &["http", "https"],
+        );
+        if let Err(error) = self.rust_log.parse::<tracing_subscriber::EnvFilter>() {
+            wrong.add("RUST_LOG", error.to_string());
+        }
+        let log_format = match self.log_format.trim() {
+            "json" => LogFormat::Json,
+            "text" => LogFormat::Text,
+            _ => {
+                wrong.add("LOG_FORMAT", "expected text or json");
+                LogFormat::Text
+            }
+        };
+        let socket_max_payload = wrong.keep(
+            "SOCKET_MAX_PAYLOAD",
+            self.socket_max_payload
+                .trim()
+                .parse::<ByteSize>()
+                .ok()
+                .and_then(|size| usize::try_from(size.as_u64()).ok())
+                .filter(|&size| size >= 1024)
+                .ok_or_else(|| "expected a size of at least 1KiB, such as 64KiB".to_owned()),
+        );
+        let settings = Settings {
+            role,
+            database_url,
+            allowed_origins,
+            http_addr: wrong.addr(
+                "HTTP_ADDR",
+                given(&self.http_addr).unwrap_or(default_http_addr),
+            ),
+            auth_grpc_addr: wrong.addr("AUTH_GRPC_ADDR", &self.auth_grpc_addr),
+            room_grpc_addr: wrong.addr("ROOM_GRPC_ADDR", &self.room_grpc_addr),
+            auth_url,
+            room_url,
+            service_keys: service_keys.unwrap_or_else(ServiceKeys::ephemeral),
+            admin_addr: wrong.addr(
+                "ADMIN_ADDR",
+                given(&self.admin_addr).unwrap_or("127.0.0.1:9090"),
+            ),
+            admin_addr_is_explicit: given(&self.admin_addr).is_some(),
+            data_dir: PathBuf::from(&self.data_dir),
+            jwt_private_key_file,
+            access_token_ttl: wrong.positive("ACCESS_TOKEN_TTL", &self.access_token_ttl),
+            refresh_token_ttl: wrong.positive("REFRESH_TOKEN_TTL", &self.refresh_token_ttl),
+            socket_ping_interval: wrong
+                .positive("SOCKET_PING_INTERVAL", &self.socket_ping_interval),
+            socket_ping_timeout: wrong.positive("SOCKET_PING_TIMEOUT", &self.socket_ping_timeout),
+            socket_connect_timeout: wrong
+                .positive("SOCKET_CONNECT_TIMEOUT", &self.socket_connect_timeout),
+            socket_max_payload,
+            trusted_proxies: wrong.count("TRUSTED_PROXIES", &self.trusted_proxies),
+            presence_grace: wrong.duration("PRESENCE_GRACE", &self.presence_grace),
+            room_empty_grace: wrong.duration("ROOM_EMPTY_GRACE", &self.room_empty_grace),
+            friend_request_cooldown: wrong
+                .duration("FRIEND_REQUEST_COOLDOWN", &self.friend_request_cooldown),
+            cleanup_interval: wrong.positive("CLEANUP_INTERVAL", &self.cleanup_interval),
+            rates: Rates {
+                friend_requests_per_hour: wrong.count(
+                    "RATE_FRIEND_REQUESTS_PER_HOUR",
+                    &self.rate_friend_requests_per_hour,
+                ),
+                room_creations_per_hour: wrong.count(
+                    "RATE_ROOM_CREATIONS_PER_HOUR",
+                    &self.rate_room_creations_per_hour,
+                ),
+                socket_events_per_minute: wrong.count(
+                    "RATE_SOCKET_EVENTS_PER_MINUTE",
+                    &self.rate_socket_events_per_minute,
+                ),
+                socket_pings_per_minute: wrong.count(
+                    "RATE_SOCKET_PINGS_PER_MINUTE",
+                    &self.rate_socket_pings_per_minute,
+                ),
+                auth_per_minute: wrong.count("RATE_AUTH_PER_MINUTE", &self.rate_auth_per_minute),
+                login_failures_per_15_minutes: wrong.count(
+                    "RATE_LOGIN_FAILURES_PER_15_MINUTES",
+                    &self.rate_login_failures_per_15_minutes,
+                ),
+                api_per_minute: wrong.count("RATE_API_PER_MINUTE", &self.rate_api_per_minute),
+            },
+            rust_log: self.rust_log.clone(),
+            log_format,
+        };
+        if wrong.0.is_empty() {
+            Ok(settings)
+        } else {
+            Err(wrong)
+        }
+    }
+}
+
+/// Whether it is `scheme://host` or `scheme://host:port` and nothing more.
+fn is_origin(text: &str) -> bool {
+    text.parse::<Uri>().is_ok_and(|uri| {
+        uri.scheme().is_some()
+            && uri.host().is_some()
+            && text.matches('/').count() == 2
+            && uri.query().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, error::ErrorKind};
+
+    use super::{RawSettings, Role};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: RawSettings,
+    }
+
+    fn raw(flags: &[&str]) -> RawSettings {
+        Cli::try_parse_from([&["tutti"], flags].concat())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .settings
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let settings = raw(&[]).check(Role::Standalone).unwrap();
+        assert_eq!(settings.http_addr.to_string(), "127.0.0.1:8000");
+        assert_eq!(settings.socket_max_payload, 64 * 1024);
+        assert_eq!(settings.refresh_token_ttl.as_secs(), 30 * 24 * 3600);
+        assert_eq!(settings.rates.api_per_minute, 600);
+    }
+
+    #[test]
+    fn all_wrong_settings_are_reported_at_once_and_no_value_is_repeated() {
+        let wrong = raw(&[
+            "--database-url=mysql://root:hunter2@db/x",
+            "--http-addr=nowhere",
+            "--presence-grace=soon",
+            "--access-token-ttl=0s",
+            "--rate-api-per-minute=-1",
+            "--allowed-origins=https://a.example/path",
+            "--log-format=xml",
+        ])
+        .check(Role::Standalone)
+        .unwrap_err();
+        let names = wrong.0.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        for name in [
+            "DATABASE_URL",
+            "HTTP_ADDR",
+            "PRESENCE_GRACE",
+            "ACCESS_TOKEN_TTL",
+            "RATE_API_PER_MINUTE",
+            "ALLOWED_ORIGINS",
+            "LOG_FORMAT",
+        ] {
+            assert!(names.contains(&name), "{name} is missing from {names:?}");
+        }
+        assert!(!wrong.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_role_of_its_own_says_what_it_needs() {
+        let wrong = raw(&[]).check(Role::Gateway).unwrap_err();
+        let names = wrong.0.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        assert_eq!(names, ["SERVICE_KEYS", "AUTH_URL", "ROOM_URL"]);
+    }
+
+    #[test]
+    fn help_is_help() {
+        let error = Cli::try_parse_from(["tutti", "--help"])
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DisplayHelp);
+        for variable in [
+            "DATABASE_URL",
+            "TUTTI_DATA_DIR",
+            "RATE_LOGIN_FAILURES_PER_15_MINUTES",
+        ] {
+            assert!(error.to_string().contains(variable), "{variable}");
+        }
+    }
+}

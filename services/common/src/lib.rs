@@ -1,0 +1,13 @@
+//! What every part of Tutti needs and none of them is about: time, ids, settings, limits, serving
+//! and calling, telemetry, orderly shutdown. No business rules.
+
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod ids;
+pub mod limits;
+pub mod rpc;
+pub mod shutdown;
+pub mod status;
+pub mod telemetry;

@@ -1,0 +1,373 @@
+import { syncPlayback } from '../friend-room-client.js';
+import { Follower } from './follower.js';
+import { PlayerError, songKey } from './player.js';
+
+/**
+ * @typedef {import('./player.js').Player} Player
+ * @typedef {import('./player.js').Song} Song
+ * @typedef {import('../core/types.js').PlaybackState} PlaybackState
+ * @typedef {import('../core/types.js').HostSample} HostSample
+ * @typedef {import('../core/types.js').RoomState} RoomState
+ *
+ * @typedef {object} Link What the conductor needs of the room's client.
+ * @property {() => number} serverNow
+ * @property {{ready: boolean, rttMs: number}} clock
+ * @property {(sample: () => HostSample, intervalMs?: number) => void} startSync
+ * @property {() => void} stopSync
+ * @property {() => unknown} syncNow
+ *
+ * @typedef {'empty' | 'loading' | 'ready' | 'failed'} SongPhase
+ *
+ * @typedef {object} View What the page shows of the music.
+ * @property {Song | null} song
+ * @property {SongPhase} phase
+ * @property {string} problem why the song cannot be played here, in words
+ * @property {boolean} playing whether the room plays
+ * @property {boolean} buffering
+ * @property {boolean} blocked whether the browser wants a tap first
+ * @property {number | null} duration
+ * @property {boolean} isHost
+ * @property {number | null} offset this player's measured distance from the room, seconds; positive when ahead
+ */
+
+const PULSE_MS = 250;
+const JUMP = 0.05;
+const STARVED_MS = 600;
+// A start that lies this far ahead reaches every listener in time to begin with the host.
+const LEAD_ALONE_MS = 120;
+const LEAD_MS = 400;
+const LEAD_MOST_MS = 1500;
+const TAKEOVER_MS = 3000;
+const OWN_WORD_MS = 1000;
+const POSITION_LIMIT = 604_800;
+
+/**
+ * Holds the room's timeline. A listener takes it from the room; the host makes it, and its own player
+ * follows it like everybody's, so that what the ticks carry has no jitter of any player in it. Where the
+ * host's player cannot keep up (data ran out), the timeline gives in.
+ */
+export class Conductor {
+  /**
+   * @param {object} parts
+   * @param {Player} parts.audio
+   * @param {Player} parts.youtube
+   * @param {(view: View) => void} parts.onChange
+   */
+  constructor({ audio, youtube, onChange }) {
+    this.players = { audio, youtube };
+    this.onChange = onChange;
+    /** @type {Link | null} */
+    this.link = null;
+    /** @type {Player | null} */
+    this.player = null;
+    this.follower = new Follower({
+      target: () => this.#target(),
+      yields: () => this.driving,
+      onAdrift: (seconds) => this.#giveIn(seconds),
+      onMeasure: (seconds) => { this.offset = seconds; this.#changed(); },
+      onBlocked: (blocked) => { this.blocked = blocked; this.#changed(); },
+    });
+    /** Seconds by which this device's sound is late, as its listener set it. */
+    this.trim = 0;
+    this.loads = 0;
+    this.#reset();
+    setInterval(() => this.#pulse(), PULSE_MS);
+  }
+
+  #reset() {
+    /** @type {PlaybackState} */
+    this.timeline = { playing: false, position: 0, timestamp_ms: 0, rate: 1 };
+    /** @type {Song | null} */
+    this.song = null;
+    /** @type {SongPhase} */
+    this.phase = 'empty';
+    this.problem = '';
+    this.blocked = false;
+    /** @type {number | null} */
+    this.offset = null;
+    this.isHost = false;
+    /** Whether this page makes the timeline: the host may have several open. */
+    this.driving = false;
+    this.audience = 1;
+    this.stalled = false;
+    this.starvedSince = 0;
+    this.heardAt = 0;
+    this.spokeAt = -Infinity;
+  }
+
+  /** @param {Link} link @param {RoomState} state */
+  enter(link, state) {
+    this.leave();
+    this.link = link;
+    this.apply(state);
+  }
+
+  leave() {
+    this.link?.stopSync();
+    this.link = null;
+    this.loads += 1;
+    this.follower.attach(null);
+    this.player?.unload();
+    this.player = null;
+    this.#reset();
+    this.#changed();
+  }
+
+  /** @param {RoomState} state the room's, newer than any before */
+  apply(state) {
+    if (!this.link) return;
+    this.audience = state.participant_count ?? this.audience;
+    this.heardAt = performance.now();
+    const becomesHost = state.is_host && !this.isHost;
+    this.isHost = state.is_host;
+    if (!this.isHost && this.driving) this.#stopDriving();
+    if (!this.driving || becomesHost) this.#take(state);
+    else if (this.#differs(state)) {
+      // The same host, on another page, has taken the wheel; unless it spoke before it could hear us.
+      if (performance.now() - this.spokeAt < OWN_WORD_MS) void this.link.syncNow();
+      else { this.#stopDriving(); this.#take(state); }
+    }
+    if (becomesHost) this.#startDriving();
+    this.#changed();
+  }
+
+  /** @param {number} count */
+  setAudience(count) { this.audience = count; }
+
+  // What the host does.
+
+  play() {
+    const end = this.duration();
+    const from = this.position();
+    this.#say({ playing: true, position: end !== null && from >= end - 0.1 ? 0 : from, startsSoon: true });
+  }
+
+  pause() { this.#say({ playing: false, position: this.position(), startsSoon: false }); }
+
+  /** @param {number} seconds */
+  seek(seconds) { this.#say({ playing: this.timeline.playing, position: seconds, startsSoon: true }); }
+
+  /** @param {Song} song starts as soon as it can be heard here */
+  async choose(song) {
+    if (!this.isHost) return;
+    this.#wheel();
+    this.timeline = { playing: false, position: 0, timestamp_ms: this.#now(), rate: 1 };
+    const loaded = this.#load(song);
+    this.#speak();
+    if (!(await loaded) || !this.driving) return;
+    const known = this.player?.title();
+    const duration = this.player?.duration() ?? undefined;
+    if (known || (duration && !song.duration)) {
+      this.song = { ...song, title: known ?? song.title, duration: duration ?? song.duration };
+    }
+    this.play();
+  }
+
+  // What everybody does.
+
+  /** Inside a tap. */
+  unlock() { this.follower.unlock(); }
+
+  /** @param {number} volume from 0 to 1 @param {boolean} muted */
+  setVolume(volume, muted) {
+    this.players.audio.setVolume(volume, muted);
+    this.players.youtube.setVolume(volume, muted);
+  }
+
+  /** @param {number} seconds */
+  setTrim(seconds) { this.trim = seconds; }
+
+  /** Tries a song that failed once more. */
+  retry() { if (this.song) void this.#load(this.song); }
+
+  /** Where the room is, seconds. */
+  position() {
+    const position = Math.max(0, syncPlayback(this.timeline, this.#now()));
+    const held = this.timeline.playing ? Math.max(position, this.#startsAhead() ? this.timeline.position : 0) : position;
+    return Math.min(held, this.duration() ?? POSITION_LIMIT);
+  }
+
+  /** @returns {number | null} */
+  duration() { return (this.phase === 'ready' ? this.player?.duration() : null) ?? this.song?.duration ?? null; }
+
+  /** @returns {View} */
+  view() {
+    return {
+      song: this.song, phase: this.phase, problem: this.problem,
+      playing: this.timeline.playing || this.stalled,
+      buffering: this.stalled || this.starvedSince > 0,
+      blocked: this.blocked && this.timeline.playing,
+      duration: this.duration(), isHost: this.isHost, offset: this.offset,
+    };
+  }
+
+  #changed() { this.onChange(this.view()); }
+
+  #now() { return this.link?.serverNow() ?? 0; }
+
+  #startsAhead() { return this.timeline.playing && (this.timeline.timestamp_ms ?? 0) > this.#now(); }
+
+  /** @returns {import('./follower.js').Target | null} */
+  #target() {
+    // Before the server's clock is known, any place would be a guess that is corrected audibly a moment later.
+    if (!this.link?.clock.ready) return null;
+    const { playing, position, rate = 1 } = this.timeline;
+    const late = playing ? this.trim : 0;
+    return {
+      playing, rate,
+      position: playing ? syncPlayback(this.timeline, this.#now()) + late : position,
+      startsAt: this.#startsAhead() ? position : null,
+    };
+  }
+
+  // The wheel.
+
+  /** @returns {HostSample} */
+  #sample() {
+    const now = this.#now();
+    const ahead = this.#startsAhead();
+    const position = clampPosition(ahead ? this.timeline.position : syncPlayback(this.timeline, now));
+    return {
+      playback_state: {
+        playing: this.timeline.playing, position, current_time: position,
+        timestamp_ms: ahead ? this.timeline.timestamp_ms : now, rate: this.timeline.rate ?? 1,
+      },
+      current_song: this.song,
+    };
+  }
+
+  #startDriving() {
+    this.driving = true;
+    this.link?.startSync(() => this.#sample(), 1000);
+  }
+
+  #stopDriving() {
+    this.driving = false;
+    this.stalled = false;
+    this.link?.stopSync();
+  }
+
+  #wheel() { if (!this.driving) this.#startDriving(); }
+
+  #speak() {
+    this.spokeAt = performance.now();
+    void this.link?.syncNow();
+  }
+
+  /** @param {{playing: boolean, position: number, startsSoon: boolean}} word */
+  #say({ playing, position, startsSoon }) {
+    if (!this.isHost || !this.song) return;
+    this.#wheel();
+    this.stalled = false;
+    const rate = this.timeline.rate ?? 1;
+    const lead = playing && startsSoon ? this.#leadMs() : 0;
+    this.timeline = { playing, position: clampPosition(position), timestamp_ms: this.#now() + lead, rate };
+    this.#speak();
+    this.follower.retarget();
+    this.#changed();
+  }
+
+  #leadMs() {
+    if (this.audience < 2) return LEAD_ALONE_MS;
+    return Math.min(LEAD_MOST_MS, LEAD_MS + 2 * (this.link?.clock.rttMs || 0));
+  }
+
+  /** @param {number} ahead seconds by which the host's player is ahead of its own timeline */
+  #giveIn(ahead) {
+    this.timeline = { ...this.timeline, position: clampPosition(this.position() + ahead), timestamp_ms: this.#now() };
+    this.#speak();
+  }
+
+  // The room's word.
+
+  /** @param {RoomState} state */
+  #differs({ playback_state: next, current_song: song }) {
+    if (songKey(song) !== songKey(this.song) || next.playing !== this.timeline.playing) return true;
+    const now = this.#now();
+    return Math.abs(syncPlayback(next, now) - syncPlayback(this.timeline, now)) > 0.3;
+  }
+
+  /** @param {RoomState} state */
+  #take({ playback_state: next, current_song: song }) {
+    const now = this.#now();
+    const before = this.timeline;
+    this.timeline = { ...next, timestamp_ms: next.timestamp_ms ?? Date.parse(next.timestamp ?? '') };
+    const sameSong = songKey(song) === songKey(this.song);
+    if (!sameSong) void this.#load(song);
+    else if (song) this.song = song;
+    const jumped = next.playing !== before.playing || (next.rate ?? 1) !== (before.rate ?? 1)
+      || Math.abs(syncPlayback(this.timeline, now) - syncPlayback(before, now)) > JUMP;
+    if (sameSong && jumped) this.follower.retarget();
+  }
+
+  /**
+   * @param {Song | null} song
+   * @returns {Promise<boolean>} whether it is this song that can be played now
+   */
+  async #load(song) {
+    const load = ++this.loads;
+    this.follower.attach(null);
+    const player = !song ? null : song.youtube_video_id ? this.players.youtube : this.players.audio;
+    if (this.player && this.player !== player) this.player.unload();
+    this.player?.pause();
+    this.player = player;
+    this.song = song;
+    this.stalled = false;
+    this.starvedSince = 0;
+    this.phase = song ? 'loading' : 'empty';
+    this.problem = '';
+    this.#changed();
+    if (!song || !player) return false;
+    const current = () => load === this.loads;
+    try {
+      await player.load(song);
+    } catch (error) {
+      if (!current()) return false;
+      this.phase = 'failed';
+      this.problem = error instanceof PlayerError ? error.message : 'This song could not be played here.';
+      if (!(error instanceof PlayerError)) console.warn(error);
+      player.unload();
+      this.#changed();
+      return false;
+    }
+    if (!current()) return false;
+    this.phase = 'ready';
+    this.follower.attach(player);
+    this.#changed();
+    return true;
+  }
+
+  // What happens by itself.
+
+  #pulse() {
+    if (!this.link) return;
+    const now = performance.now();
+    const { player } = this;
+    const end = this.duration();
+    const over = end !== null && this.timeline.playing && this.position() >= end;
+    const starved = this.phase === 'ready' && player !== null && !over && player.starved()
+      && (this.timeline.playing || this.stalled);
+    if (starved !== this.starvedSince > 0) {
+      this.starvedSince = starved ? now : 0;
+      this.#changed();
+    }
+    if (this.driving) this.#minds(over, end, starved && now - this.starvedSince > STARVED_MS);
+    else if (this.isHost && now - this.heardAt > TAKEOVER_MS) this.#startDriving();
+  }
+
+  /** @param {boolean} over @param {number | null} end @param {boolean} starved */
+  #minds(over, end, starved) {
+    if (over) {
+      this.#say({ playing: false, position: end ?? 0, startsSoon: false });
+    } else if (starved && !this.stalled && !this.blocked) {
+      // The room waits for its host's data; running on would only make everybody jump back later.
+      this.#say({ playing: false, position: this.player?.position() ?? this.position(), startsSoon: false });
+      this.stalled = true;
+    } else if (this.stalled && !this.starvedSince) {
+      this.play();
+    }
+  }
+}
+
+/** @param {number} seconds */
+function clampPosition(seconds) { return Math.min(POSITION_LIMIT, Math.max(0, seconds)); }

@@ -1,0 +1,251 @@
+import { PlaybackBlocked } from './player.js';
+
+/**
+ * @typedef {import('./player.js').Player} Player
+ *
+ * @typedef {object} Target Where the room is at this moment.
+ * @property {boolean} playing
+ * @property {number} position seconds; before a start that lies ahead, less than `startsAt`
+ * @property {number | null} startsAt the position a start that lies ahead begins from, otherwise null
+ * @property {number} rate
+ *
+ * @typedef {object} FollowerHooks
+ * @property {() => Target | null} target null while nobody knows
+ * @property {() => boolean} yields whether the room follows this player (the host's), which then is never made to seek
+ * @property {(seconds: number) => void} onAdrift a player that yields is this far ahead of the room
+ * @property {(seconds: number | null) => void} onMeasure measured error, positive when ahead; null when unknown
+ * @property {(blocked: boolean) => void} onBlocked
+ */
+
+const STEP_MS = 20;
+// The host's player is only bent back up to here: a jump of its own would be heard for nothing.
+const ADRIFT = 0.12;
+const PAUSED_TOLERANCE = 0.02;
+const END_MARGIN = 0.05;
+const BEND_SETTLE_MS = 350;
+// A small correction is inaudible and may take its time; a large one is worth being quick about.
+const BENDS = [{ above: 0.02, by: 0.03 }, { above: 0.005, by: 0.01 }, { above: 0, by: 0.003 }];
+const LEARN = 0.5;
+const LAG_LIMIT = 0.6;
+const COOLDOWN_LIMIT_MS = 12_000;
+
+/**
+ * Keeps one player where the room is. It measures the distance as a median over some reads, bends small
+ * errors away by the rate, seeks away large ones, and learns how long this device takes to start and to seek.
+ */
+export class Follower {
+  /** @param {FollowerHooks} hooks */
+  constructor(hooks) {
+    this.hooks = hooks;
+    /** @type {Player | null} */
+    this.player = null;
+    /** @type {'resting' | 'starting' | 'playing' | 'blocked' | 'seeking'} */
+    this.phase = 'resting';
+    this.turn = 0;
+    /** @type {number[]} */
+    this.reads = [];
+    this.settledAt = 0;
+    this.seekAllowedAt = 0;
+    this.cooldownMs = 0;
+    /** @type {'startLag' | 'seekLag' | null} */
+    this.learning = null;
+    /** @type {number | undefined} */
+    this.bendTimer = undefined;
+    setInterval(() => this.#step(), STEP_MS);
+  }
+
+  /** @param {Player | null} player loaded and ready, or null to rest */
+  attach(player) {
+    this.player = player;
+    this.retarget();
+  }
+
+  /** The room has jumped (play, pause, seek, song): what was prepared or measured is void. */
+  retarget() {
+    this.turn += 1;
+    this.#forget();
+    this.seekAllowedAt = 0;
+    this.cooldownMs = this.player?.habits.cooldownMs ?? 0;
+    // One that was blocked tries again too: the listener may have tapped somewhere in the meantime.
+    this.phase = this.player && !this.player.paused() ? 'playing' : 'resting';
+    const target = this.hooks.target();
+    // A start that lies ahead is prepared in silence, so that it can be exact.
+    if (target?.startsAt != null && this.phase === 'playing') this.#rest();
+  }
+
+  /** Inside a tap: start after the browser had refused to. */
+  unlock() {
+    this.player?.unlock();
+    if (this.phase !== 'blocked') return;
+    this.phase = 'resting';
+    this.hooks.onBlocked(false);
+  }
+
+  #rest() {
+    this.player?.pause();
+    this.phase = 'resting';
+  }
+
+  #forget() {
+    this.reads = [];
+    this.learning = null;
+    clearTimeout(this.bendTimer);
+    this.player?.setRate(this.hooks.target()?.rate ?? 1);
+    this.hooks.onMeasure(null);
+  }
+
+  #step() {
+    const { player } = this;
+    const target = player && this.hooks.target();
+    if (!player || !target) return;
+    if (!target.playing) this.#holdStill(player, target);
+    else if (this.phase === 'resting') this.#begin(player);
+    else if (this.phase === 'playing') this.#keepUp(player, target);
+  }
+
+  /** @param {Player} player @param {Target} target */
+  #holdStill(player, target) {
+    if (this.phase === 'seeking') return;
+    if (this.phase === 'playing' || this.phase === 'starting') {
+      this.turn += 1;
+      this.#forget();
+      this.#rest();
+    }
+    if (Math.abs(player.position() - target.position) > PAUSED_TOLERANCE) {
+      const blocked = this.phase === 'blocked';
+      this.phase = 'seeking';
+      void player.seek(target.position).finally(() => {
+        if (this.phase === 'seeking') this.phase = blocked ? 'blocked' : 'resting';
+      });
+    }
+  }
+
+  /**
+   * Cue a place the room has not reached yet, wait for the room to come by, start.
+   * @param {Player} player
+   */
+  async #begin(player) {
+    const turn = ++this.turn;
+    const { habits } = player;
+    const current = () => turn === this.turn && player === this.player;
+    const before = this.hooks.target();
+    if (!before) return;
+    this.phase = 'starting';
+    player.setRate(before.rate);
+    const cue = before.startsAt ?? before.position + habits.cueAhead * before.rate;
+    const end = player.duration();
+    if (end !== null && cue >= end - END_MARGIN) {
+      // The song is over but for a moment: nothing worth starting until the room moves on.
+      this.phase = 'resting';
+      return;
+    }
+    try {
+      if (Math.abs(player.position() - cue) > 0.002) await player.seek(cue);
+      const wait = () => {
+        const now = this.hooks.target();
+        return now ? ((cue - now.position) / now.rate - habits.startLag) * 1000 : 0;
+      };
+      // Timers fire late but never early; a short second one lands closer.
+      for (let left = wait(); left > 4 && current(); left = wait()) await pause(left > 40 ? left - 20 : left - 2);
+      if (!current()) return;
+      await player.play();
+      if (!current()) return;
+      this.hooks.onBlocked(false);
+      this.phase = 'playing';
+      this.learning = 'startLag';
+      this.settledAt = performance.now() + habits.settleMs;
+    } catch (error) {
+      if (!current()) return;
+      this.phase = 'blocked';
+      if (!(error instanceof PlaybackBlocked)) console.warn(error);
+      this.hooks.onBlocked(true);
+    }
+  }
+
+  /** @param {Player} player @param {Target} target */
+  #keepUp(player, target) {
+    const now = performance.now();
+    if (player.paused()) {
+      // Ended, or stopped from outside (a headset's button, the system): join again where the room is.
+      this.#forget();
+      this.phase = 'resting';
+      return;
+    }
+    if (player.starved()) {
+      this.reads = [];
+      this.settledAt = now + player.habits.settleMs;
+      return;
+    }
+    if (now < this.settledAt) return;
+    this.reads.push(player.position() - target.position);
+    if (this.reads.length < player.habits.samples) return;
+    const error = median(this.reads);
+    this.reads = [];
+    this.hooks.onMeasure(error);
+    this.#learn(player, error);
+    this.#correct(player, target, error, now);
+  }
+
+  /** @param {Player} player @param {number} error */
+  #learn(player, error) {
+    if (!this.learning) return;
+    const { habits } = player;
+    // Ahead of the room means that more delay was expected than there was.
+    if (Math.abs(error) < LAG_LIMIT) {
+      habits[this.learning] = clamp(habits[this.learning] - LEARN * error, 0, LAG_LIMIT);
+    }
+    this.learning = null;
+  }
+
+  /** @param {Player} player @param {Target} target @param {number} error @param {number} now */
+  #correct(player, target, error, now) {
+    const { habits } = player;
+    const yields = this.hooks.yields();
+    const size = Math.abs(error);
+    if (size > (yields ? Math.max(ADRIFT, habits.seekAbove) : habits.seekAbove)) {
+      if (yields) this.hooks.onAdrift(error);
+      else if (now >= this.seekAllowedAt) this.#catchUp(player, target, now);
+    } else if (habits.bends && size > habits.deadZone) {
+      this.#bend(player, target.rate, error, now);
+    } else {
+      this.cooldownMs = habits.cooldownMs;
+    }
+  }
+
+  /** @param {Player} player @param {Target} target @param {number} now */
+  #catchUp(player, target, now) {
+    const { habits } = player;
+    const aim = target.position + habits.seekLag * target.rate;
+    const end = player.duration();
+    if (end !== null && aim >= end - END_MARGIN) return;
+    this.seekAllowedAt = now + this.cooldownMs;
+    // Seeks that do not help come ever more rarely, so that a struggling device is not torn to pieces.
+    this.cooldownMs = Math.min(this.cooldownMs * 2, COOLDOWN_LIMIT_MS);
+    this.learning = 'seekLag';
+    this.settledAt = now + habits.settleMs;
+    void player.seek(aim);
+  }
+
+  /** @param {Player} player @param {number} rate @param {number} error @param {number} now */
+  #bend(player, rate, error, now) {
+    const size = Math.abs(error);
+    const by = BENDS.find((bend) => size > bend.above)?.by ?? 0.003;
+    const lasts = (size / (by * rate)) * 1000;
+    player.setRate(rate * (1 - Math.sign(error) * by));
+    this.bendTimer = setTimeout(() => player.setRate(rate), lasts);
+    this.settledAt = now + lasts + BEND_SETTLE_MS;
+  }
+}
+
+/** @param {number[]} values */
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** @param {number} value @param {number} low @param {number} high */
+function clamp(value, low, high) { return Math.min(high, Math.max(low, value)); }
+
+/** @param {number} ms */
+function pause(ms) { return new Promise((resolve) => { setTimeout(resolve, ms); }); }

@@ -1,0 +1,50 @@
+/**
+ * What every player offers, whatever makes the sound. Positions are seconds of the song.
+ *
+ * @typedef {import('../core/types.js').Song} Song
+ *
+ * @typedef {object} Habits How a player behaves when it is corrected; the follower steers by these.
+ * @property {number} seekAbove seconds of error from which a listener seeks
+ * @property {number} cooldownMs least time between two correcting seeks
+ * @property {number} settleMs how long the position says nothing reliable after a start or a seek
+ * @property {number} samples positions read for one measurement
+ * @property {boolean} bends whether small errors can be bent away by the rate
+ * @property {number} deadZone seconds of error left alone
+ * @property {number} startLag seconds from play() to the sound; learned on this device
+ * @property {number} seekLag seconds a seek while playing costs; learned on this device
+ * @property {number} cueAhead seconds ahead of the room at which a start is prepared
+ *
+ * @typedef {object} Player
+ * @property {'audio' | 'youtube'} kind
+ * @property {Habits} habits
+ * @property {(song: Song) => Promise<void>} load resolves when the song could play, rejects with a PlayerError
+ * @property {() => void} unload
+ * @property {() => number} position
+ * @property {() => number | null} duration
+ * @property {() => boolean} paused
+ * @property {() => boolean} starved whether data to go on with is missing
+ * @property {() => Promise<void>} play rejects with PlaybackBlocked where the browser wants a tap first
+ * @property {() => void} pause
+ * @property {(seconds: number) => Promise<void>} seek resolves when the place is ready to play
+ * @property {(rate: number) => void} setRate
+ * @property {(volume: number, muted: boolean) => void} setVolume volume from 0 to 1
+ * @property {() => void} unlock inside a tap: makes later play() calls allowed
+ * @property {() => string | null} title what the source itself calls the song
+ */
+
+/** A song that cannot be played, with words for the listener. */
+export class PlayerError extends Error {}
+
+/** The browser refuses sound until the listener has tapped. */
+export class PlaybackBlocked extends Error {}
+
+/**
+ * A URL goes in and out with its song, so it identifies the sound better than the title does.
+ * @param {Song | null | undefined} song
+ * @returns {string} equal for two states of one song, "" for none
+ */
+export function songKey(song) {
+  if (!song) return '';
+  if (song.youtube_video_id) return `youtube:${song.youtube_video_id}`;
+  return song.audio_url ? `audio:${song.audio_url}` : `title:${song.title}`;
+}
