@@ -1,15 +1,21 @@
+const KEPT = 'tutti.names';
+
 /**
  * Rooms list their participants as ids; names come by other ways (friends, requests, searches, arrivals).
- * This remembers them all, so that a friend of a friend keeps their name once it was seen.
+ * This remembers them, for as long as the tab lives, so that a friend of a friend keeps their name over a
+ * reload. Public names only.
  */
 export class Names {
   /** @type {Map<string, string>} */
   #known = new Map();
 
-  /**
-   * @param {Iterable<{user_id?: string, username?: string} | null | undefined>} users
-   * @returns {boolean} whether anything was new
-   */
+  constructor() {
+    try {
+      this.#known = new Map(JSON.parse(sessionStorage.getItem(KEPT) ?? '[]'));
+    } catch { /* Refused or spoilt: they are learned again. */ }
+  }
+
+  /** @param {Iterable<{user_id?: string, username?: string} | null | undefined>} users */
   learn(users) {
     let news = false;
     for (const user of users) {
@@ -17,7 +23,10 @@ export class Names {
       this.#known.set(user.user_id, user.username);
       news = true;
     }
-    return news;
+    if (!news) return;
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify([...this.#known]));
+    } catch { /* Then they last until the next reload. */ }
   }
 
   /** @param {string} userId */
@@ -25,4 +34,6 @@ export class Names {
     // Long enough to tell two strangers in a room apart, short enough to be said aloud.
     return this.#known.get(userId) ?? `Guest ${userId.slice(-4).toUpperCase()}`;
   }
+
+  forget() { sessionStorage.removeItem(KEPT); }
 }

@@ -22,6 +22,7 @@ export function inWords(error) {
   const { code = '', message = '' } = /** @type {{code?: string, message?: string}} */ (error ?? {});
   if (error instanceof ApiError) {
     if (error.retryAfter) return `That was a little too often. Please wait ${waitWords(error.retryAfter)}.`;
+    if (error.status === 0) return 'The server cannot be reached. Are you online?';
     if (error.status === 401) return error.detail && !/token/i.test(error.detail) ? sentence(error.detail) : BY_CODE.AUTH_REQUIRED;
     return BY_CODE[code] ?? sentence(error.detail || message || 'That did not work.');
   }

@@ -46,6 +46,8 @@ export class ServerClock {
   /** @type {Look[]} In order of time. */
   #looks = [];
   #seen = 0;
+  /** Probes since the last {@link restart}. */
+  #fresh = 0;
   #drift = 0;
   #rttMs = NaN;
   /** The line the offset follows: `offset + drift × (local − at)`, less what is still to be slewed. */
@@ -110,6 +112,7 @@ export class ServerClock {
    */
   restart() {
     this.#looks = [];
+    this.#fresh = 0;
   }
 
   /**
@@ -129,12 +132,15 @@ export class ServerClock {
     this.#looks.push(look);
     while (this.#looks[0].atMs < returnedMs - DRIFT_WINDOW_MS) this.#looks.shift();
     this.#seen += 1;
+    this.#fresh += 1;
 
     if (returnedMs - this.#looks[0].atMs >= driftBase(this.#looks)) this.#drift = steepest(this.#looks, returnedMs);
     const recent = this.#recent(returnedMs);
-    const { up: leastUp, down: leastDown } = least(recent, returnedMs, this.#drift);
-    this.#rttMs = Math.max(0, leastUp + leastDown);
-    this.#follow(returnedMs, (leastUp - leastDown) / 2);
+    const bounds = least(recent, returnedMs, this.#drift);
+    this.#rttMs = Math.max(0, bounds.up + bounds.down);
+    // After a restart a handful of probes knows less than the estimate it is to replace, unless it refutes it.
+    const early = this.#seen > SETTLED_AFTER && this.#fresh < SETTLED_AFTER;
+    if (!early || outside(this.#offsetAt(returnedMs), bounds)) this.#follow(returnedMs, (bounds.up - bounds.down) / 2);
     return true;
   }
 
@@ -172,6 +178,16 @@ export class ServerClock {
     const left = Math.max(0, Math.abs(slew) - SLEW_RATE * Math.max(0, sinceMs));
     return offset + drift * sinceMs - Math.sign(slew) * left;
   }
+}
+
+/**
+ * Whether an offset cannot be true, seeing that no way takes less than no time.
+ *
+ * @param {number} offset
+ * @param {{ up: number, down: number }} bounds
+ */
+function outside(offset, { up, down }) {
+  return offset > up + CONTRADICTION_MS || offset < -down - CONTRADICTION_MS;
 }
 
 /**

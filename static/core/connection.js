@@ -67,6 +67,11 @@ export class Connection {
     return this.#state;
   }
 
+  /** The access token this connection lives on. */
+  get token() {
+    return this.#token;
+  }
+
   /**
    * Connects, and from then on stays connected until {@link close}.
    *
@@ -161,6 +166,20 @@ export class Connection {
     });
   }
 
+  /**
+   * Puts a fresh access token in the place of the one this connection lives on.
+   *
+   * @param {string} token
+   * @returns {Promise<{ user_id: string, expires_at: string } | null>} null where it lives on it already.
+   * @throws {SocketError} `AUTH_REQUIRED` where the server does not take it; the old one stays.
+   */
+  async authenticate(token) {
+    if (token === this.#token) return null;
+    const answer = await this.request(ClientEvent.AUTHENTICATE, { token });
+    this.#token = token;
+    return answer;
+  }
+
   /** Sends a probe now or never. @param {unknown} payload */
   probe(payload) {
     if (this.#state === 'connected') this.#socket?.volatile.emit(ClientEvent.PING, payload);
@@ -222,8 +241,10 @@ export class Connection {
     this.#upSinceMs = this.#parts.time.now();
     this.#refusals = 0;
     this.#hello = hello;
-    this.#setState('connected', '');
+    // Told after what has to be in place for it: whoever hears "connected" may use the connection.
+    this.#state = 'connected';
     this.#parts.onUp(hello);
+    this.#parts.onState('connected', '');
     for (const { resolve } of take(this.#waiting)) resolve(hello);
   }
 

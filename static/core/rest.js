@@ -1,7 +1,7 @@
 import { ApiError } from './errors.js';
 import { callJson } from './http.js';
 
-/** @typedef {import('./types.js').Session} Session */
+/** @import * as T from './types.js' */
 /** @typedef {{ fetch?: typeof fetch, deadlineMs?: number }} HttpOptions */
 
 const API = '/api/v1';
@@ -16,11 +16,11 @@ export function authCalls(base, options) {
   /** @param {string} name @param {unknown} body */
   const post = (name, body) => callJson(base, { method: 'POST', path: `${API}/auth/${name}`, body }, options);
   return {
-    /** @param {{ email: string, username: string, password: string, name?: string }} account @returns {Promise<Session>} */
+    /** @param {{ email: string, username: string, password: string, name?: string }} account @returns {Promise<T.Session>} */
     register: ({ email, username, password, name }) => post('register', { email, username, password, name }),
-    /** @param {{ login: string, password: string }} credentials @returns {Promise<Session>} */
+    /** @param {{ login: string, password: string }} credentials @returns {Promise<T.Session>} */
     login: ({ login, password }) => post('login', { login, password }),
-    /** @param {string} refreshToken @returns {Promise<Session>} */
+    /** @param {string} refreshToken @returns {Promise<T.Session>} */
     refresh: (refreshToken) => post('refresh', { refresh_token: refreshToken }),
     /** @param {string} refreshToken @returns {Promise<null>} */
     logout: (refreshToken) => post('logout', { refresh_token: refreshToken }),
@@ -28,7 +28,7 @@ export function authCalls(base, options) {
 }
 
 /**
- * The calls of a user, one method each. All reject with {@link ApiError}.
+ * The calls of a user, one method each: the part of the client that needs no socket. All reject with {@link ApiError}.
  */
 export class RestApi {
   #base;
@@ -46,69 +46,95 @@ export class RestApi {
     this.#options = options;
   }
 
-  /** @returns {Promise<import('./types.js').User>} */
-  me() {
-    return this.#call('GET', '/auth/me');
+  /** @returns {Promise<T.User>} */
+  async me() {
+    return this.#isUser(await this.#call('GET', '/auth/me'));
   }
 
-  /** @param {string} username @returns {Promise<import('./types.js').User>} */
-  setUsername(username) {
-    return this.#call('POST', '/auth/username', { username });
+  /** @param {string} username @returns {Promise<T.User>} */
+  async setUsername(username) {
+    return this.#isUser(await this.#call('POST', '/auth/username', { username }));
   }
 
-  /** @param {string} q @param {number} limit @returns {Promise<import('./types.js').FoundUser[]>} */
-  async searchUsers(q, limit) {
+  /**
+   * @param {string} q Beginning or middle of a username, 1 to 64 characters.
+   * @param {number} [limit] 1 to 50.
+   * @returns {Promise<T.FoundUser[]>}
+   */
+  async searchUsers(q, limit = 20) {
     return (await this.#call('GET', `/friends/search?${new URLSearchParams({ q, limit: String(limit) })}`)).users;
   }
 
-  /** @param {{ username: string } | { receiver_id: string }} whom @returns {Promise<import('./types.js').FriendRequest>} */
+  /**
+   * @param {string | { username: string } | { receiver_id: string }} whom A string is a username.
+   * @returns {Promise<T.FriendRequest>} Accepted already, where the other one had asked before.
+   */
   sendFriendRequest(whom) {
-    return this.#call('POST', '/friends/request', whom);
+    return this.#call('POST', '/friends/request', typeof whom === 'string' ? { username: whom } : whom);
   }
 
-  /** @param {'accept' | 'reject'} answer @param {string} id @returns {Promise<import('./types.js').FriendRequest>} */
-  answerFriendRequest(answer, id) {
-    return this.#call('POST', `/friends/${answer}`, { request_id: id });
+  /** @param {string} requestId @returns {Promise<T.FriendRequest>} */
+  acceptFriendRequest(requestId) {
+    return this.#call('POST', '/friends/accept', { request_id: requestId });
   }
 
-  /** @param {string} id @returns {Promise<null>} */
-  withdrawFriendRequest(id) {
-    return this.#call('DELETE', `/friends/requests/${encodeURIComponent(id)}`);
+  /** @param {string} requestId @returns {Promise<T.FriendRequest>} */
+  rejectFriendRequest(requestId) {
+    return this.#call('POST', '/friends/reject', { request_id: requestId });
   }
 
-  /** @param {'sent' | 'received'} type @returns {Promise<import('./types.js').FriendRequest[]>} */
+  /** @param {string} requestId One we sent. @returns {Promise<null>} */
+  withdrawFriendRequest(requestId) {
+    return this.#call('DELETE', `/friends/requests/${encodeURIComponent(requestId)}`);
+  }
+
+  /** @param {'sent' | 'received'} type @returns {Promise<T.FriendRequest[]>} The pending ones, newest first. */
   async getFriendRequests(type) {
     return (await this.#call('GET', `/friends/requests?${new URLSearchParams({ type })}`)).requests;
   }
 
-  /** @returns {Promise<import('./types.js').Friend[]>} */
+  /** @returns {Promise<T.Friend[]>} */
   async getFriends() {
     return (await this.#call('GET', '/friends')).friends;
   }
 
-  /** @param {string} id @returns {Promise<null>} */
-  removeFriend(id) {
-    return this.#call('DELETE', `/friends/${encodeURIComponent(id)}`);
+  /** @param {string} friendId @returns {Promise<null>} */
+  removeFriend(friendId) {
+    return this.#call('DELETE', `/friends/${encodeURIComponent(friendId)}`);
   }
 
-  /** @param {{ name?: string, is_friends_only: boolean, max_participants?: number }} room @returns {Promise<import('./types.js').Room>} */
-  createRoom(room) {
+  /**
+   * Makes a room, whose host and first participant the caller is.
+   *
+   * @param {string | null} [name]
+   * @param {boolean} [isFriendsOnly]
+   * @param {{ maxParticipants?: number }} [options]
+   * @returns {Promise<T.Room>}
+   */
+  createRoom(name, isFriendsOnly = false, { maxParticipants } = {}) {
+    const room = { name: name || undefined, is_friends_only: isFriendsOnly, max_participants: maxParticipants };
     return this.#call('POST', '/rooms/create', room);
   }
 
-  /** @param {string} id @returns {Promise<import('./types.js').Room>} */
-  getRoom(id) {
-    return this.#call('GET', `/rooms/${encodeURIComponent(id)}`);
+  /** @param {string} roomId @returns {Promise<T.Room>} */
+  getRoom(roomId) {
+    return this.#call('GET', `/rooms/${encodeURIComponent(roomId)}`);
   }
 
-  /** @returns {Promise<import('./types.js').Room[]>} */
+  /** @returns {Promise<T.Room[]>} Those this user is in. */
   async getRooms() {
     return (await this.#call('GET', '/rooms')).rooms;
   }
 
-  /** @param {string} id @returns {Promise<null>} */
-  closeRoom(id) {
-    return this.#call('DELETE', `/rooms/${encodeURIComponent(id)}`);
+  /** @param {string} roomId One we host. @returns {Promise<null>} */
+  closeRoom(roomId) {
+    return this.#call('DELETE', `/rooms/${encodeURIComponent(roomId)}`);
+  }
+
+  /** @param {T.User} user */
+  #isUser(user) {
+    this.#keeper.setUser(user);
+    return user;
   }
 
   /**

@@ -15,9 +15,12 @@ export class RoomLink {
   #room = null;
   /** Whether the present connection is attached to the room, so that requests about it make sense. */
   #attached = false;
-  /** The last answers taken in, for each comes twice: as an event and as an acknowledgement. */
-  #lastJoined = '';
-  #lastLeft = '';
+  /** Numbers the connections, 0 while there is none: an answer may come when its own is gone. */
+  #connection = 0;
+  #connections = 0;
+  /** Count the events, for each answer comes twice: as an event and as an acknowledgement. */
+  #joins = 0;
+  #leaves = 0;
   #rejoins = 0;
   /** @type {(() => void) | null} */
   #cancelRejoin = null;
@@ -55,8 +58,9 @@ export class RoomLink {
 
   /** @param {string} roomId @returns {Promise<import('./types.js').RoomJoinedPayload>} */
   async join(roomId) {
+    const joins = this.#joins;
     const payload = await this.#parts.request(ClientEvent.JOIN_ROOM, { room_id: roomId });
-    this.#joined(payload);
+    if (this.#joins === joins) this.#joined(payload);
     return payload;
   }
 
@@ -66,13 +70,18 @@ export class RoomLink {
    * @returns {Promise<void>}
    */
   async leave() {
-    const room = this.#room;
-    if (!room) return;
-    if (!this.#attached) {
+    if (!this.#room) return;
+    this.#stopRejoin();
+    const leaves = this.#leaves;
+    try {
+      // Also while a rejoin is under way: the server takes the two in the order in which we send them.
+      const payload = await this.#parts.request(ClientEvent.LEAVE_ROOM, this.#here());
+      if (this.#leaves === leaves) this.#left(payload);
+    } catch (error) {
+      const { code } = /** @type {{ code?: string }} */ (error);
+      if (this.#connection !== 0 && code !== 'NOT_IN_ROOM') throw error;
       this.forget();
-      return;
     }
-    this.#left(await this.#parts.request(ClientEvent.LEAVE_ROOM, { room_id: room.room_id }));
   }
 
   /** @returns {Promise<import('./types.js').StateSyncedPayload>} */
@@ -106,11 +115,13 @@ export class RoomLink {
 
   /** A connection is up: it is in no room until it has joined. */
   onUp() {
+    this.#connection = ++this.#connections;
     this.#rejoins = 0;
     if (this.#room && this.#parts.autoRejoin) void this.#rejoin(this.#room.room_id);
   }
 
   onDown() {
+    this.#connection = 0;
     this.#attached = false;
     this.#stopRejoin();
     if (!this.#parts.autoRejoin) this.forget();
@@ -163,9 +174,7 @@ export class RoomLink {
 
   /** @param {import('./types.js').RoomJoinedPayload} payload */
   #joined(payload) {
-    const mark = `${payload.room_id} ${payload.timestamp}`;
-    if (mark === this.#lastJoined) return;
-    this.#lastJoined = mark;
+    this.#joins += 1;
     this.#room = roomJoined(this.#room, payload);
     this.#attached = true;
     this.#stopRejoin();
@@ -175,9 +184,7 @@ export class RoomLink {
 
   /** @param {import('./types.js').RoomLeftPayload} payload */
   #left(payload) {
-    const mark = `${payload.room_id} ${payload.timestamp}`;
-    if (mark === this.#lastLeft) return;
-    this.#lastLeft = mark;
+    this.#leaves += 1;
     // Moved to another room, we may be in that one already.
     if (this.#room?.room_id === payload.room_id) this.forget();
     this.#parts.notify('onRoomLeft', payload);
@@ -194,11 +201,12 @@ export class RoomLink {
 
   /** @param {string} roomId */
   async #rejoin(roomId) {
+    const connection = this.#connection;
     try {
       await this.join(roomId);
     } catch (error) {
       // Left, moved or disconnected meanwhile: nobody asks any more.
-      if (this.#room?.room_id !== roomId || this.#attached || !this.#stillUp(error)) return;
+      if (this.#room?.room_id !== roomId || this.#attached || this.#connection !== connection) return;
       if (isTransient(error)) {
         this.#cancelRejoin = this.#parts.time.after(backoffMs(this.#rejoins++, this.#parts.random), () => void this.#rejoin(roomId));
         return;

@@ -166,8 +166,8 @@ export class SessionKeeper {
       throw error;
     }
     // Logged out meanwhile: the answer must not bring the session back.
-    if (this.#session !== before) throw noSession();
-    this.#session = { ...before, ...answer };
+    if (!this.#session) throw noSession();
+    this.#session = { ...this.#session, ...answer };
     this.setRemaining((answer.expires_in ?? NaN) * 1000);
     await this.#parts.onSession(this.#session);
     return this.#renewed(answer.access_token);

@@ -14,7 +14,7 @@ import { PlayerError, songKey } from './player.js';
  * @property {{ready: boolean, rttMs: number}} clock
  * @property {(sample: () => HostSample, intervalMs?: number) => void} startSync
  * @property {() => void} stopSync
- * @property {() => unknown} syncNow
+ * @property {() => Promise<unknown>} syncNow resolves with null where nothing was sent
  *
  * @typedef {'empty' | 'loading' | 'ready' | 'failed'} SongPhase
  *
@@ -47,13 +47,40 @@ const POSITION_LIMIT = 604_800;
  * host's player cannot keep up (data ran out), the timeline gives in.
  */
 export class Conductor {
+  /** @type {PlaybackState} */
+  timeline = { playing: false, position: 0 };
+  /** @type {Song | null} */
+  song = null;
+  /** @type {SongPhase} */
+  phase = 'empty';
+  problem = '';
+  blocked = false;
+  /** @type {number | null} */
+  offset = null;
+  isHost = false;
+  /** Whether this page makes the timeline: the host may have several open. */
+  driving = false;
+  audience = 1;
+  /** Whether the room waits for this host's data. */
+  stalled = false;
+  // Page time, ms.
+  starvedSince = 0;
+  heardAt = 0;
+  spokeAt = -Infinity;
+  /** Whether the last thing this host did is not known to have reached the server. */
+  unsaid = false;
+  /** Seconds by which this device's sound is late, as its listener set it. */
+  trim = 0;
+  loads = 0;
+
   /**
    * @param {object} parts
    * @param {Player} parts.audio
    * @param {Player} parts.youtube
-   * @param {(view: View) => void} parts.onChange
+   * @param {() => void} parts.onChange
+   * @param {() => void} parts.onMeasure only the offset has changed, which it does several times a second
    */
-  constructor({ audio, youtube, onChange }) {
+  constructor({ audio, youtube, onChange, onMeasure }) {
     this.players = { audio, youtube };
     this.onChange = onChange;
     /** @type {Link | null} */
@@ -64,35 +91,35 @@ export class Conductor {
       target: () => this.#target(),
       yields: () => this.driving,
       onAdrift: (seconds) => this.#giveIn(seconds),
-      onMeasure: (seconds) => { this.offset = seconds; this.#changed(); },
+      onMeasure: (seconds) => { this.offset = seconds; onMeasure(); },
       onBlocked: (blocked) => { this.blocked = blocked; this.#changed(); },
     });
-    /** Seconds by which this device's sound is late, as its listener set it. */
-    this.trim = 0;
-    this.loads = 0;
-    this.#reset();
-    setInterval(() => this.#pulse(), PULSE_MS);
+    this.pulse = setInterval(() => this.#pulse(), PULSE_MS);
+  }
+
+  /** For good: the elements stay, and may be given to another. */
+  dispose() {
+    this.onChange = () => undefined;
+    this.leave();
+    clearInterval(this.pulse);
+    this.follower.stop();
   }
 
   #reset() {
-    /** @type {PlaybackState} */
     this.timeline = { playing: false, position: 0, timestamp_ms: 0, rate: 1 };
-    /** @type {Song | null} */
     this.song = null;
-    /** @type {SongPhase} */
     this.phase = 'empty';
     this.problem = '';
     this.blocked = false;
-    /** @type {number | null} */
     this.offset = null;
     this.isHost = false;
-    /** Whether this page makes the timeline: the host may have several open. */
     this.driving = false;
     this.audience = 1;
     this.stalled = false;
     this.starvedSince = 0;
     this.heardAt = 0;
     this.spokeAt = -Infinity;
+    this.unsaid = false;
   }
 
   /** @param {Link} link @param {RoomState} state */
@@ -124,9 +151,9 @@ export class Conductor {
     if (!this.driving || becomesHost) this.#take(state);
     else if (this.#differs(state)) {
       // The same host, on another page, has taken the wheel; unless it spoke before it could hear us.
-      if (performance.now() - this.spokeAt < OWN_WORD_MS) void this.link.syncNow();
+      if (this.unsaid || performance.now() - this.spokeAt < OWN_WORD_MS) this.#speak();
       else { this.#stopDriving(); this.#take(state); }
-    }
+    } else this.unsaid = false;
     if (becomesHost) this.#startDriving();
     this.#changed();
   }
@@ -201,7 +228,7 @@ export class Conductor {
     };
   }
 
-  #changed() { this.onChange(this.view()); }
+  #changed() { this.onChange(); }
 
   #now() { return this.link?.serverNow() ?? 0; }
 
@@ -251,7 +278,12 @@ export class Conductor {
 
   #speak() {
     this.spokeAt = performance.now();
-    void this.link?.syncNow();
+    this.unsaid = true;
+    this.link?.syncNow().then(
+      (answer) => { if (answer) this.unsaid = false; },
+      // Not lost: the next tick says it, or the word after a reconnection.
+      () => undefined,
+    );
   }
 
   /** @param {{playing: boolean, position: number, startsSoon: boolean}} word */

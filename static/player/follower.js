@@ -25,6 +25,9 @@ const END_MARGIN = 0.05;
 const BEND_SETTLE_MS = 350;
 // A small correction is inaudible and may take its time; a large one is worth being quick about.
 const BENDS = [{ above: 0.02, by: 0.03 }, { above: 0.005, by: 0.01 }, { above: 0, by: 0.003 }];
+// A busy machine makes the position jitter for a moment; what was in sync is only moved on repeated word.
+const SURPRISE = 0.004;
+const WITNESSES = 3;
 const LEARN = 0.5;
 const LAG_LIMIT = 0.6;
 const COOLDOWN_LIMIT_MS = 12_000;
@@ -45,14 +48,19 @@ export class Follower {
     /** @type {number[]} */
     this.reads = [];
     this.settledAt = 0;
+    this.inSync = false;
+    /** @type {number[]} */
+    this.surprises = [];
     this.seekAllowedAt = 0;
     this.cooldownMs = 0;
     /** @type {'startLag' | 'seekLag' | null} */
     this.learning = null;
     /** @type {number | undefined} */
     this.bendTimer = undefined;
-    setInterval(() => this.#step(), STEP_MS);
+    this.stepping = setInterval(() => this.#step(), STEP_MS);
   }
+
+  stop() { clearInterval(this.stepping); }
 
   /** @param {Player | null} player loaded and ready, or null to rest */
   attach(player) {
@@ -88,6 +96,8 @@ export class Follower {
 
   #forget() {
     this.reads = [];
+    this.inSync = false;
+    this.surprises = [];
     this.learning = null;
     clearTimeout(this.bendTimer);
     this.player?.setRate(this.hooks.target()?.rate ?? 1);
@@ -179,11 +189,30 @@ export class Follower {
     if (now < this.settledAt) return;
     this.reads.push(player.position() - target.position);
     if (this.reads.length < player.habits.samples) return;
-    const error = median(this.reads);
+    const error = this.#believable(median(this.reads));
     this.reads = [];
+    if (error === null) return;
     this.hooks.onMeasure(error);
     this.#learn(player, error);
     this.#correct(player, target, error, now);
+  }
+
+  /**
+   * @param {number} error
+   * @returns {number | null} the error to act on, null while there is too little reason to
+   */
+  #believable(error) {
+    if (!this.inSync || Math.abs(error) < SURPRISE) {
+      this.inSync = Math.abs(error) < SURPRISE;
+      this.surprises = [];
+      return error;
+    }
+    this.surprises.push(error);
+    if (this.surprises.length < WITNESSES) return null;
+    const agreed = median(this.surprises);
+    const apart = Math.max(...this.surprises) - Math.min(...this.surprises);
+    this.surprises = this.surprises.slice(1);
+    return apart < Math.max(SURPRISE, Math.abs(agreed) / 4) ? agreed : null;
   }
 
   /** @param {Player} player @param {number} error */
@@ -222,6 +251,7 @@ export class Follower {
     // Seeks that do not help come ever more rarely, so that a struggling device is not torn to pieces.
     this.cooldownMs = Math.min(this.cooldownMs * 2, COOLDOWN_LIMIT_MS);
     this.learning = 'seekLag';
+    this.inSync = false;
     this.settledAt = now + habits.settleMs;
     void player.seek(aim);
   }

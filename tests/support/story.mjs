@@ -5,7 +5,7 @@ import { closeConnections } from './api.mjs';
 import { startTutti } from './server.mjs';
 
 /** Generous: a story that hangs has to end, a slow machine has not to fail. */
-const STORY_MS = 30_000;
+const STORY_MS = 60_000;
 
 /**
  * @param {string} name a sentence
@@ -32,9 +32,11 @@ export function stories(subject, stories) {
  * @param {(transport: 'websocket' | 'polling') => void} define
  */
 export function overBothTransports(subject, define) {
-  for (const transport of /** @type {const} */ (['websocket', 'polling'])) {
-    stories(`${subject}, over ${transport}`, () => define(transport));
-  }
+  void describe(subject, { concurrency: 2 }, () => {
+    for (const transport of /** @type {const} */ (['websocket', 'polling'])) {
+      stories(`${subject}, over ${transport}`, () => define(transport));
+    }
+  });
 }
 
 /**

@@ -1,1 +1,133 @@
+//! Accounts, sessions, signing keys, friends and friend requests. Knows nothing of rooms.
 
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tutti_common::{
+    clock::SharedClock,
+    config::{Rates, Settings},
+    limits::Limiter,
+    shutdown::Shutdown,
+    sql::Database,
+};
+
+mod accounts;
+pub mod domain;
+mod events;
+mod friends;
+pub mod keys;
+mod passwords;
+mod rpc;
+pub mod store;
+mod turns;
+
+use accounts::Accounts;
+use friends::Friends;
+use keys::SigningKeys;
+use passwords::Passwords;
+use turns::Turns;
+
+/// The gRPC services that [`Auth::routes`] serves.
+pub const SERVICES: &[&str] = &[
+    "tutti.auth.v1.AuthService",
+    "tutti.friends.v1.FriendService",
+];
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// How long an access token lives.
+    pub access_token_ttl: Duration,
+    /// How long a refresh token lives that nobody uses.
+    pub refresh_token_ttl: Duration,
+    /// How long after a rejection its sender may ask again.
+    pub friend_request_cooldown: Duration,
+    /// How often expired refresh tokens are deleted.
+    pub cleanup_interval: Duration,
+    /// How often somebody may do something.
+    pub rates: Rates,
+}
+
+impl From<&Settings> for AuthSettings {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            access_token_ttl: settings.access_token_ttl,
+            refresh_token_ttl: settings.refresh_token_ttl,
+            friend_request_cooldown: settings.friend_request_cooldown,
+            cleanup_interval: settings.cleanup_interval,
+            rates: settings.rates,
+        }
+    }
+}
+
+/// The auth service.
+#[derive(Clone)]
+pub struct Auth {
+    accounts: Accounts,
+    friends: Friends,
+    /// Cancelled when streams are to end.
+    end: CancellationToken,
+}
+
+impl Auth {
+    /// The service on a database whose schema is up to date.
+    #[must_use]
+    pub fn new(
+        database: &Database,
+        keys: SigningKeys,
+        limiter: Arc<dyn Limiter>,
+        clock: SharedClock,
+        settings: AuthSettings,
+    ) -> Self {
+        let store = store::on(database);
+        let events = events::channel();
+        let friends = Friends {
+            store: Arc::clone(&store),
+            limiter: Arc::clone(&limiter),
+            clock: Arc::clone(&clock),
+            settings: settings.clone(),
+            events: events.clone(),
+        };
+        let accounts = Accounts {
+            store,
+            keys: Arc::new(keys),
+            passwords: Passwords::default(),
+            limiter,
+            clock,
+            settings,
+            events,
+            turns: Turns::default(),
+        };
+        Self {
+            accounts,
+            friends,
+            end: CancellationToken::new(),
+        }
+    }
+
+    /// What it serves.
+    #[must_use]
+    pub fn routes(&self) -> tonic::service::Routes {
+        rpc::routes(&self.accounts, &self.friends, &self.end)
+    }
+
+    /// Deletes expired refresh tokens from time to time, until the end is asked for; then lets those go
+    /// who watch accounts. Any number of replicas may do it.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut times = tokio::time::interval(self.accounts.settings.cleanup_interval);
+        times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = times.tick() => {}
+                () = shutdown.ending() => break,
+            }
+            if let Err(error) = self.accounts.sweep().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot delete expired refresh tokens; trying again later"
+                );
+            }
+        }
+        self.end.cancel();
+    }
+}

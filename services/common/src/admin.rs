@@ -1,6 +1,5 @@
 //! The admin address of a process: `/metrics`, `/healthz`, `/readyz`.
 
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     Router,
@@ -9,33 +8,37 @@ use axum::{
     routing::get,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::watch;
 
 /// What a process still waits for before it can serve.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
+pub struct Readiness(watch::Sender<Vec<&'static str>>);
 
 impl Readiness {
     /// Waits for `what` from now on.
     pub fn wait_for(&self, what: &'static str) {
-        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !missing.contains(&what) {
-            missing.push(what);
-        }
+        self.0.send_modify(|missing| missing.push(what));
     }
 
     /// `what` is there.
     pub fn have(&self, what: &'static str) {
-        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.retain(|&waiting| waiting != what);
+        self.0.send_if_modified(|missing| {
+            let before = missing.len();
+            missing.retain(|&waiting| waiting != what);
+            missing.len() < before
+        });
     }
 
     /// What is missing; empty means ready.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.borrow().clone()
+    }
+
+    /// Resolves when nothing is missing.
+    pub async fn ready(&self) {
+        // The sender is here: the channel is open.
+        let _ = self.0.subscribe().wait_for(Vec::is_empty).await;
     }
 }
 

@@ -81,10 +81,26 @@ impl Sub<Duration> for UnixMs {
     }
 }
 
+/// Reads RFC 3339, in any offset, as Unix milliseconds with fractions.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact to the microsecond for the next 285 years"
+)]
+pub fn parse_rfc3339_ms(text: &str) -> Option<f64> {
+    let datetime = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(datetime.timestamp_micros() as f64 / 1000.0)
+}
+
 /// Tells the time.
 pub trait Clock: Send + Sync + 'static {
     /// The present moment.
     fn now(&self) -> UnixMs;
+
+    /// The present moment in Unix milliseconds with fractions, as finely as the clock has it.
+    fn precise_ms(&self) -> f64 {
+        self.now().as_f64()
+    }
 }
 
 /// A clock that parts share.
@@ -101,6 +117,12 @@ impl Clock for SystemClock {
     )]
     fn now(&self) -> UnixMs {
         UnixMs(Utc::now().timestamp_millis())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "as above")]
+    #[expect(clippy::cast_precision_loss, reason = "exact for the next 285 years")]
+    fn precise_ms(&self) -> f64 {
+        Utc::now().timestamp_micros() as f64 / 1000.0
     }
 }
 
@@ -130,7 +152,24 @@ impl Clock for ManualClock {
 
 #[cfg(test)]
 mod tests {
-    use super::UnixMs;
+    use super::{UnixMs, parse_rfc3339_ms};
+
+    #[test]
+    fn times_are_read_in_any_offset_and_nonsense_is_not() {
+        assert_eq!(
+            parse_rfc3339_ms("2024-01-01T01:00:00.25+01:00"),
+            Some(1_704_067_200_250.0)
+        );
+        for text in [
+            "",
+            "now",
+            "2024-01-01",
+            "1704067200000",
+            "2024-13-01T00:00:00Z",
+        ] {
+            assert_eq!(parse_rfc3339_ms(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn times_are_rfc_3339_with_milliseconds() {

@@ -34,7 +34,6 @@ impl fmt::Debug for Secret {
 
 /// The settings as they were given, unchecked. An empty one counts as not given.
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "the help texts are the documentation")]
 pub struct RawSettings {
     /// Where the SQL database is: postgresql://… or sqlite:path [default: SQLite in the data folder when standalone]
     #[arg(long, env, global = true, hide_env_values = true, value_name = "URL")]

@@ -9,5 +9,7 @@ pub mod ids;
 pub mod limits;
 pub mod rpc;
 pub mod shutdown;
+pub mod sql;
 pub mod status;
 pub mod telemetry;
+pub mod token;

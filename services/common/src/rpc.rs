@@ -19,7 +19,7 @@ use tonic::{
     service::Routes,
     transport::{Endpoint, Server, Uri},
 };
-use tower::{BoxError, Layer, Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
     config::Secret,
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What a client calls through: a TCP channel or the service itself.
-pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
 /// How long a call may take, connecting included. The contract answers `UNAVAILABLE` within 2 s.
 pub const DEADLINE: Duration = Duration::from_millis(1_800);
@@ -197,7 +197,7 @@ pub fn dial(uri: Uri) -> Transport {
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true)
         .connect_lazy();
-    BoxCloneSyncService::new(channel.map_err(BoxError::from))
+    BoxCloneSyncService::new(channel.map_err(|error| Status::from_error(Box::new(error))))
 }
 
 /// Names the caller and gives every call a deadline.
@@ -218,9 +218,7 @@ pub fn as_caller(transport: Transport, key: &Secret) -> Transport {
             // A stream is held to it until it begins; then it lives as long as it is wanted.
             match tokio::time::timeout(DEADLINE, call).await {
                 Ok(answer) => answer,
-                Err(_) => Err(BoxError::from(Status::deadline_exceeded(
-                    "no answer in time",
-                ))),
+                Err(_) => Err(Status::deadline_exceeded("no answer in time")),
             }
         }
     }))

@@ -1,1 +1,153 @@
+//! The gateway: connections, the contract's REST and Socket.IO shapes, per-connection limits, static files.
+//! It decides no rule and keeps nothing that another gateway would miss.
 
+mod assets;
+mod fanout;
+mod fields;
+mod identity;
+mod json;
+mod origin;
+mod presence;
+mod rest;
+mod socket;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use tutti_common::{
+    admin::{self, Readiness},
+    clock::SharedClock,
+    config::Settings,
+    limits::Limiter,
+    rpc::Transport,
+    shutdown::Shutdown,
+    status::Reason,
+};
+use tutti_proto::{
+    auth::auth_service_client::AuthServiceClient, friends::friend_service_client::FriendServiceClient,
+    rooms::room_service_client::RoomServiceClient,
+};
+
+use crate::{fanout::Fanout, identity::Identity, rest::problem::Problem, socket::Hub};
+
+/// The gateway.
+#[derive(Clone)]
+pub struct Gateway(Arc<Parts>);
+
+/// What a gateway is made of.
+pub struct Parts {
+    auth: Transport,
+    room: Transport,
+    identity: Identity,
+    limiter: Arc<dyn Limiter>,
+    clock: SharedClock,
+    settings: Settings,
+    shutdown: Shutdown,
+    readiness: Readiness,
+    hub: Hub,
+    fanout: Fanout,
+}
+
+impl std::ops::Deref for Gateway {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+/// What the gateway waits for before it can serve.
+const SIGNING_KEYS: &str = "the auth service";
+const ROOM_SERVICE: &str = "the room service";
+
+impl Gateway {
+    /// A gateway that calls the auth service and the room service through these transports.
+    #[must_use]
+    pub fn new(
+        auth: Transport,
+        room: Transport,
+        limiter: Arc<dyn Limiter>,
+        clock: SharedClock,
+        settings: Settings,
+        readiness: Readiness,
+        shutdown: Shutdown,
+    ) -> Self {
+        readiness.wait_for(SIGNING_KEYS);
+        readiness.wait_for(ROOM_SERVICE);
+        Self(Arc::new(Parts {
+            identity: Identity::new(auth.clone(), clock.clone()),
+            fanout: Fanout::new(room.clone(), clock.clone(), shutdown.clone()),
+            hub: Hub::default(),
+            auth,
+            room,
+            limiter,
+            clock,
+            settings,
+            shutdown,
+            readiness,
+        }))
+    }
+
+    /// All that is served over HTTP.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        let engine = socket::service(self);
+        let engine = Router::new()
+            .route_service("/socket.io/", engine.clone())
+            .route_service("/socket.io", engine)
+            .layer(axum::middleware::from_fn_with_state(self.clone(), refuse_foreign_pages));
+        let router = rest::routes()
+            .merge(engine)
+            .merge(admin::health_routes(self.readiness.clone()))
+            .merge(assets::routes())
+            .fallback(assets::file)
+            .method_not_allowed_fallback(rest::method_not_allowed)
+            .with_state(self.clone());
+        if self.settings.allowed_origins.is_empty() {
+            router
+        } else {
+            router.layer(rest::cors(&self.settings.allowed_origins))
+        }
+    }
+
+    /// Says that connections are alive and hears of ended sessions, until the end; then lets all
+    /// connections go, so that their clients find another gateway.
+    pub async fn run(self) {
+        tokio::join!(presence::renew(&self), presence::hear_of_sessions(&self));
+        self.hub.close_all();
+    }
+
+    fn auth(&self) -> AuthServiceClient<Transport> {
+        AuthServiceClient::new(self.auth.clone())
+    }
+
+    fn friends(&self) -> FriendServiceClient<Transport> {
+        FriendServiceClient::new(self.auth.clone())
+    }
+
+    fn rooms(&self) -> RoomServiceClient<Transport> {
+        RoomServiceClient::new(self.room.clone())
+    }
+}
+
+/// Refuses sockets of pages that are not ours: browsers let any page open a WebSocket anywhere.
+async fn refuse_foreign_pages(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    if origin::is_allowed(request.headers(), &gateway.settings.allowed_origins) {
+        next.run(request).await
+    } else {
+        let detail = "pages of this origin may not connect";
+        Problem::new(StatusCode::FORBIDDEN, Reason::Forbidden, detail).into_response()
+    }
+}

@@ -1,1 +1,95 @@
-fn main() {}
+//! The one program that plays every part of Tutti.
+
+mod cli;
+mod parts;
+
+use std::process::ExitCode;
+
+use clap::{Parser as _, error::ErrorKind};
+use tutti_auth::keys::SigningKeys;
+use tutti_common::{
+    config::{Role, Settings, Wrong},
+    shutdown::{self, Shutdown},
+    telemetry,
+};
+
+use crate::{
+    cli::{Cli, Command},
+    parts::{Bound, migrate},
+};
+
+/// `EX_USAGE` of sysexits.h: settings are wrong.
+const WRONG_SETTINGS: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            // Help and version are no errors. A broken pipe leaves nobody to tell.
+            let _ = said.print();
+            return match said.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(WRONG_SETTINGS),
+            };
+        }
+    };
+    if cli.command == Some(Command::Keygen) {
+        return keygen();
+    }
+    let role = match cli.command {
+        None | Some(Command::Migrate | Command::Keygen) => Role::Standalone,
+        Some(Command::Auth) => Role::Auth,
+        Some(Command::Room) => Role::Room,
+        Some(Command::Gateway) => Role::Gateway,
+    };
+    let settings = match cli.settings.check(role) {
+        Ok(settings) => settings,
+        Err(wrong) => return refuse(&wrong),
+    };
+    let ran = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli.command, settings)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tutti: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(wrong: &Wrong) -> ExitCode {
+    eprint!("tutti: these settings are wrong:\n{wrong}");
+    ExitCode::from(WRONG_SETTINGS)
+}
+
+fn keygen() -> ExitCode {
+    match SigningKeys::generate_pem() {
+        Ok(pem) => {
+            print!("{pem}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("tutti: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Option<Command>, settings: Settings) -> anyhow::Result<()> {
+    let metrics = telemetry::init(&settings)?;
+    if command == Some(Command::Migrate) {
+        return migrate(&settings).await;
+    }
+    let shutdown = Shutdown::new();
+    // Every port is bound before any work begins.
+    let bound = Bound::bind(&settings).await?;
+    bound.start(&settings, metrics, &shutdown).await?;
+    shutdown::signal().await;
+    if !shutdown.finish(shutdown::GRACE).await {
+        tracing::warn!("some work did not end in time");
+    }
+    Ok(())
+}

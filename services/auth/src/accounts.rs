@@ -1,0 +1,315 @@
+//! What can be done with accounts and sessions.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::broadcast;
+use tutti_common::{
+    clock::{SharedClock, UnixMs},
+    config::Secret,
+    ids::{SessionId, UserId},
+    limits::{Limiter, Rule, Wait},
+    status::Violation,
+    token::{AccessClaims, SignError},
+};
+
+use crate::{
+    AuthSettings,
+    domain::{
+        account::{Account, Login, Registration, User, Username},
+        session::{NewToken, RefreshToken, Session, TokenHash},
+    },
+    events::AccountEvent,
+    keys::{PublicKey, SigningKeys},
+    passwords::{HashError, Passwords},
+    store::{AuthStore, Naming, NewAccount, Rotation, StoreError},
+    turns::Turns,
+};
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccountError {
+    #[error("the request breaks rules")]
+    Invalid(Vec<Violation>),
+    #[error(transparent)]
+    Limited(#[from] Wait),
+    #[error("wrong login or password")]
+    WrongLogin,
+    #[error("the refresh token is not valid")]
+    DeadToken,
+    #[error("no such user")]
+    NoSuchUser,
+    #[error("the username is taken")]
+    UsernameTaken,
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error("no random bytes")]
+    Random(#[from] getrandom::Error),
+}
+
+/// A session as its user gets to see it.
+#[derive(Debug)]
+pub(crate) struct OpenSession {
+    pub(crate) account: Account,
+    pub(crate) access_token: String,
+    pub(crate) refresh_token: RefreshToken,
+    /// Whole seconds, cut off.
+    pub(crate) expires_in_s: u32,
+}
+
+/// Who wants to register.
+#[derive(Debug)]
+pub(crate) struct Newcomer<'a> {
+    pub(crate) email: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) password: Secret,
+    pub(crate) name: Option<&'a str>,
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// As much of a login as tells unknown ones apart for the limit.
+const LOGIN_KEY_CHARS: usize = 254;
+
+/// The service, without a wire.
+#[derive(Clone)]
+pub(crate) struct Accounts {
+    pub(crate) store: Arc<dyn AuthStore>,
+    pub(crate) keys: Arc<SigningKeys>,
+    pub(crate) passwords: Passwords,
+    pub(crate) limiter: Arc<dyn Limiter>,
+    pub(crate) clock: SharedClock,
+    pub(crate) settings: AuthSettings,
+    pub(crate) events: broadcast::Sender<AccountEvent>,
+    pub(crate) turns: Turns,
+}
+
+impl Accounts {
+    /// Makes an account and its first session.
+    pub(crate) async fn register(
+        &self,
+        newcomer: Newcomer<'_>,
+        address: Option<&str>,
+    ) -> Result<OpenSession, AccountError> {
+        self.limit_address(address).await?;
+        let Newcomer {
+            email,
+            username,
+            password,
+            name,
+        } = newcomer;
+        let checked =
+            Registration::check(email, username, &password, name).map_err(AccountError::Invalid)?;
+        let password_hash = self.passwords.hash(checked.password.into_secret()).await?;
+        let now = self.clock.now();
+        let account = NewAccount {
+            id: UserId::new(),
+            email: checked.email,
+            username: checked.username,
+            name: checked.name,
+            password_hash,
+            created_at: now,
+        };
+        let session = SessionId::new();
+        let (token, kept) = self.new_token(now)?;
+        let made = self.store.create_account(&account, session, &kept).await?;
+        self.give_out(named(made)?, session, token, now)
+    }
+
+    /// Opens a session for who knows the password.
+    pub(crate) async fn login(
+        &self,
+        login: &str,
+        password: Secret,
+        address: Option<&str>,
+    ) -> Result<OpenSession, AccountError> {
+        self.limit_address(address).await?;
+        let user_id = self.check_password(login, password, address).await?;
+        let now = self.clock.now();
+        let session = Session {
+            id: SessionId::new(),
+            user_id,
+        };
+        let (token, kept) = self.new_token(now)?;
+        let account = self.store.open_session(session, &kept).await?;
+        let account = account.ok_or(AccountError::WrongLogin)?;
+        self.give_out(account, session.id, token, now)
+    }
+
+    /// Whose login and password they are. Counts wrong ones for each account and address; for who
+    /// asks, an account that is not there behaves as one that is.
+    async fn check_password(
+        &self,
+        login: &str,
+        password: Secret,
+        address: Option<&str>,
+    ) -> Result<UserId, AccountError> {
+        let known = match Login::parse(login) {
+            Some(login) => self.store.credentials(&login).await?,
+            None => None,
+        };
+        let whose = known.as_ref().map_or_else(
+            || login.to_lowercase().chars().take(LOGIN_KEY_CHARS).collect(),
+            |known| known.user_id.to_string(),
+        );
+        let key = format!("login:{whose}:{}", address.unwrap_or_default());
+        let rule = Rule {
+            max: self.settings.rates.login_failures_per_15_minutes,
+            window: 15 * MINUTE,
+        };
+        // Else a hundred at once would all be checked before the first of them is counted.
+        let _turn = self.turns.wait(&key).await;
+        self.limiter.check(&key, rule, self.clock.now()).await?;
+        let (user_id, hash) = known
+            .map(|known| (known.user_id, known.password_hash))
+            .unzip();
+        let right = self.passwords.verify(password, hash).await?;
+        match user_id {
+            Some(user_id) if right => Ok(user_id),
+            Some(_) | None => {
+                self.limiter.take(&key, rule, self.clock.now()).await?;
+                Err(AccountError::WrongLogin)
+            }
+        }
+    }
+
+    /// Trades a refresh token for a new pair.
+    pub(crate) async fn refresh(
+        &self,
+        token: &str,
+        address: Option<&str>,
+    ) -> Result<OpenSession, AccountError> {
+        self.limit_address(address).await?;
+        let now = self.clock.now();
+        let (new, kept) = self.new_token(now)?;
+        match self.store.rotate(TokenHash::of(token), &kept).await? {
+            Rotation::Renewed(session, account) => self.give_out(account, session, new, now),
+            Rotation::Reused(session) => {
+                tracing::warn!(
+                    user_id = %session.user_id,
+                    session_id = %session.id,
+                    "a refresh token was used twice; its session is over"
+                );
+                self.tell(AccountEvent::SessionEnded(session));
+                Err(AccountError::DeadToken)
+            }
+            Rotation::Dead => Err(AccountError::DeadToken),
+        }
+    }
+
+    /// Ends the session that a refresh token belongs to, if any.
+    pub(crate) async fn logout(&self, token: &str) -> Result<(), AccountError> {
+        if let Some(session) = self.store.end_session(TokenHash::of(token)).await? {
+            self.tell(AccountEvent::SessionEnded(session));
+        }
+        Ok(())
+    }
+
+    /// A user's own account.
+    pub(crate) async fn account(&self, id: UserId) -> Result<Account, AccountError> {
+        let account = self.store.account(id).await?;
+        account.ok_or(AccountError::NoSuchUser)
+    }
+
+    /// Changes a username.
+    pub(crate) async fn set_username(
+        &self,
+        id: UserId,
+        username: &str,
+    ) -> Result<Account, AccountError> {
+        let username = Username::parse(username)
+            .map_err(|message| AccountError::Invalid(vec![Violation::new("username", message)]))?;
+        named(self.store.set_username(id, &username).await?)
+    }
+
+    /// Those of `ids` who are there.
+    pub(crate) async fn users(&self, ids: &[UserId]) -> Result<Vec<User>, AccountError> {
+        Ok(self.store.users(ids).await?)
+    }
+
+    /// The keys that tokens are checked with.
+    pub(crate) fn public_keys(&self) -> &[PublicKey] {
+        self.keys.public()
+    }
+
+    /// Forgets what is dead by now.
+    pub(crate) async fn sweep(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut forgotten = 0;
+        loop {
+            match self.store.forget_dead_tokens(now).await? {
+                0 => break,
+                some => forgotten += some,
+            }
+        }
+        if forgotten > 0 {
+            tracing::info!(forgotten, "forgot expired refresh tokens");
+        }
+        Ok(())
+    }
+
+    async fn limit_address(&self, address: Option<&str>) -> Result<(), Wait> {
+        let Some(address) = address else {
+            return Ok(());
+        };
+        let rule = Rule {
+            max: self.settings.rates.auth_per_minute,
+            window: MINUTE,
+        };
+        let key = format!("auth:{address}");
+        self.limiter.take(&key, rule, self.clock.now()).await
+    }
+
+    fn new_token(&self, now: UnixMs) -> Result<(RefreshToken, NewToken), AccountError> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)?;
+        let token = RefreshToken::from_random(random);
+        let kept = NewToken {
+            hash: token.hash(),
+            created_at: now,
+            expires_at: now + self.settings.refresh_token_ttl,
+        };
+        Ok((token, kept))
+    }
+
+    fn give_out(
+        &self,
+        account: Account,
+        session: SessionId,
+        refresh_token: RefreshToken,
+        now: UnixMs,
+    ) -> Result<OpenSession, AccountError> {
+        let ttl = self.settings.access_token_ttl;
+        let access_token = self.keys.signer().sign(&AccessClaims {
+            sub: account.user.id,
+            sid: session,
+            iat: now,
+            exp: now + ttl,
+        })?;
+        Ok(OpenSession {
+            account,
+            access_token,
+            refresh_token,
+            expires_in_s: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn tell(&self, event: AccountEvent) {
+        // Nobody listens: then nobody has connections to close.
+        let _ = self.events.send(event);
+    }
+}
+
+fn named(naming: Naming) -> Result<Account, AccountError> {
+    match naming {
+        Naming::Done(account) => Ok(account),
+        Naming::UsernameTaken => Err(AccountError::UsernameTaken),
+        Naming::EmailTaken => Err(AccountError::EmailTaken),
+        Naming::NoSuchUser => Err(AccountError::NoSuchUser),
+    }
+}

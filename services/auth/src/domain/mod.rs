@@ -1,0 +1,6 @@
+//! The rules, without a database, a wire or a clock of their own.
+
+pub mod account;
+pub mod friends;
+pub mod password;
+pub mod session;

@@ -1,0 +1,170 @@
+//! Hashing passwords: slow on purpose, so off the threads that serve, and no more at once than there are
+//! processors.
+
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{
+        self, PasswordHasher as _, PasswordVerifier as _,
+        phc::{self, PasswordHash},
+    },
+};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tutti_common::config::Secret;
+
+/// argon2id with 19 MiB, 2 passes, 1 lane: the OWASP Password Storage Cheat Sheet's first setting.
+const MEMORY_KIB: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// Checked where there is no such user, so that it takes as long as where there is one.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// How long a password may wait for its turn: less than a call's deadline, since nobody is there for
+/// the answer after that.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a password was not hashed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HashError {
+    /// Too many others wait.
+    #[error("too many passwords to hash")]
+    Busy,
+    /// What is kept is no hash, or there is no memory.
+    #[error("cannot hash a password")]
+    Hash(#[from] password_hash::Error),
+    /// What is kept cannot be read.
+    #[error("cannot read a password hash")]
+    Read(#[from] phc::Error),
+    /// The thread that hashed is gone.
+    #[error("hashing was cut off")]
+    Gone(#[from] tokio::task::JoinError),
+    /// Nobody hashes any more.
+    #[error("hashing has ended")]
+    Ended(#[from] AcquireError),
+}
+
+/// Hashes and checks passwords.
+#[derive(Clone, Debug)]
+pub(crate) struct Passwords {
+    turns: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        let processors = available_parallelism().map_or(1, usize::from);
+        Self {
+            turns: Arc::new(Semaphore::new(processors)),
+            patience: PATIENCE,
+        }
+    }
+}
+
+impl Passwords {
+    /// The hash to keep, in the PHC string format.
+    pub(crate) async fn hash(&self, password: Secret) -> Result<String, HashError> {
+        let turn = self.turn().await?;
+        tokio::task::spawn_blocking(move || {
+            let hash = argon2()?.hash_password(password.expose().as_bytes())?;
+            drop(turn);
+            Ok(hash.to_string())
+        })
+        .await?
+    }
+
+    /// Whether `password` is the one that `hash` was made of; no hash, no match, after the same time.
+    pub(crate) async fn verify(
+        &self,
+        password: Secret,
+        hash: Option<String>,
+    ) -> Result<bool, HashError> {
+        let turn = self.turn().await?;
+        tokio::task::spawn_blocking(move || {
+            let known = hash.is_some();
+            let hash = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
+            let checked = argon2()?.verify_password(password.expose().as_bytes(), &hash);
+            drop(turn);
+            match checked {
+                Ok(()) => Ok(known),
+                Err(password_hash::Error::PasswordInvalid) => Ok(false),
+                Err(source) => Err(HashError::Hash(source)),
+            }
+        })
+        .await?
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, HashError> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        Ok(tokio::time::timeout(self.patience, turn)
+            .await
+            .map_err(|_| HashError::Busy)??)
+    }
+}
+
+fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use argon2::{
+        Params,
+        password_hash::phc::{PasswordHash, Salt},
+    };
+    use tokio::sync::Semaphore;
+    use tutti_common::config::Secret;
+
+    use super::{HashError, LANES, MEMORY_KIB, NOBODY, PASSES, Passwords};
+
+    #[tokio::test]
+    async fn a_hash_fits_its_password_only() {
+        let passwords = Passwords::default();
+        let secret = |text: &str| Secret::new(text);
+        let hash = passwords.hash(secret("correct horse")).await.unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert_ne!(hash, passwords.hash(secret("correct horse")).await.unwrap());
+        let verify = |text, hash| passwords.verify(secret(text), hash);
+        assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
+        assert!(!verify("correct house", Some(hash)).await.unwrap());
+        assert!(!verify("correct horse", None).await.unwrap());
+        let broken = verify("correct horse", Some("plain".to_owned())).await;
+        assert!(matches!(broken, Err(HashError::Read(_))));
+    }
+
+    #[test]
+    fn nobodys_hash_takes_as_long_as_anybodys() {
+        let hash = PasswordHash::new(NOBODY).unwrap();
+        let params = Params::try_from(&hash).unwrap();
+        assert_eq!(
+            (params.m_cost(), params.t_cost(), params.p_cost()),
+            (MEMORY_KIB, PASSES, LANES)
+        );
+        assert_eq!(
+            hash.salt.map(|salt| salt.len()),
+            Some(Salt::RECOMMENDED_LENGTH)
+        );
+        assert_eq!(
+            hash.hash.map(|hash| hash.len()),
+            Some(Params::DEFAULT_OUTPUT_LEN)
+        );
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_told_so() {
+        let passwords = Passwords {
+            turns: Arc::new(Semaphore::new(0)),
+            patience: Duration::ZERO,
+        };
+        let hashed = passwords.hash(Secret::new("correct horse")).await;
+        assert!(matches!(hashed, Err(HashError::Busy)));
+    }
+}

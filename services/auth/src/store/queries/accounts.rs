@@ -1,0 +1,353 @@
+//! Accounts and sessions.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{query, query_as, query_scalar};
+use tutti_common::{
+    clock::UnixMs,
+    ids::{SessionId, UserId},
+};
+
+use super::{
+    super::{Db, LOCK_USER, USERS_BY_IDS},
+    Connection, Queries, json,
+};
+use crate::{
+    domain::{
+        account::{Account, DisplayName, Login, User, Username},
+        session::{KnownToken, NewToken, Session, TokenHash, Trade},
+    },
+    store::{
+        AccountStore, Credentials, Naming, NewAccount, Rotation, StoreError,
+        rows::{AccountRow, UserRow, all, id},
+    },
+};
+
+#[async_trait]
+impl AccountStore for Queries {
+    async fn create_account(
+        &self,
+        account: &NewAccount,
+        session: SessionId,
+        token: &NewToken,
+    ) -> Result<Naming, StoreError> {
+        let mut tx = self.begin().await?;
+        if !insert_account(&mut tx, account).await? {
+            let username = find_username(&mut tx, &account.username.key()).await?;
+            return Ok(username.map_or(Naming::EmailTaken, |_| Naming::UsernameTaken));
+        }
+        let session = Session {
+            id: session,
+            user_id: account.id,
+        };
+        insert_token(&mut tx, session, token).await?;
+        let made = find_account(&mut tx, account.id).await?;
+        tx.commit().await?;
+        Ok(made.map_or(Naming::NoSuchUser, Naming::Done))
+    }
+
+    async fn credentials(&self, login: &Login) -> Result<Option<Credentials>, StoreError> {
+        let (statement, key) = match login {
+            Login::Email(key) => (
+                "SELECT user_id, password_hash
+                FROM users
+                WHERE email_key = $1",
+                key,
+            ),
+            Login::Username(key) => (
+                "SELECT user_id, password_hash
+                FROM users
+                WHERE username_key = $1",
+                key,
+            ),
+        };
+        let row = query_as::<Db, (String, String)>(statement)
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some((user_id, password_hash)) = row else {
+            return Ok(None);
+        };
+        Ok(Some(Credentials {
+            user_id: id(&user_id)?,
+            password_hash,
+        }))
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        token: &NewToken,
+    ) -> Result<Option<Account>, StoreError> {
+        let mut tx = self.begin().await?;
+        let noted = query(
+            "UPDATE users
+            SET last_login = $2
+            WHERE user_id = $1",
+        )
+        .bind(session.user_id.to_string())
+        .bind(token.created_at.to_datetime())
+        .execute(&mut *tx)
+        .await?;
+        if noted.rows_affected() == 0 {
+            return Ok(None);
+        }
+        insert_token(&mut tx, session, token).await?;
+        let account = find_account(&mut tx, session.user_id).await?;
+        tx.commit().await?;
+        Ok(account)
+    }
+
+    async fn rotate(&self, old: TokenHash, new: &NewToken) -> Result<Rotation, StoreError> {
+        let mut tx = self.begin().await?;
+        let Some(session) = lock_session(&mut tx, old).await? else {
+            return Ok(Rotation::Dead);
+        };
+        let Some(known) = find_token(&mut tx, old).await? else {
+            return Ok(Rotation::Dead);
+        };
+        match known.trade(new.created_at) {
+            Trade::Refuse => Ok(Rotation::Dead),
+            Trade::EndSession => {
+                delete_session(&mut tx, session.id).await?;
+                tx.commit().await?;
+                Ok(Rotation::Reused(session))
+            }
+            Trade::Renew => {
+                use_token(&mut tx, old, new.created_at).await?;
+                insert_token(&mut tx, session, new).await?;
+                let account = find_account(&mut tx, session.user_id).await?;
+                tx.commit().await?;
+                Ok(account.map_or(Rotation::Dead, |account| {
+                    Rotation::Renewed(session.id, account)
+                }))
+            }
+        }
+    }
+
+    async fn end_session(&self, token: TokenHash) -> Result<Option<Session>, StoreError> {
+        let mut tx = self.begin().await?;
+        let Some(session) = lock_session(&mut tx, token).await? else {
+            return Ok(None);
+        };
+        let ended = delete_session(&mut tx, session.id).await?;
+        tx.commit().await?;
+        Ok(ended.then_some(session))
+    }
+
+    async fn forget_dead_tokens(&self, now: UnixMs) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let forgotten = query(
+            "DELETE FROM refresh_tokens
+            WHERE token_hash IN (
+                SELECT token_hash
+                FROM refresh_tokens
+                WHERE expires_at <= $1
+                LIMIT 1000
+            )",
+        )
+        .bind(now.to_datetime())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(forgotten.rows_affected())
+    }
+
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(find_account(&mut connection, id).await?)
+    }
+
+    async fn set_username(&self, id: UserId, username: &Username) -> Result<Naming, StoreError> {
+        let mut tx = self.begin().await?;
+        let renamed = query(
+            "UPDATE users
+            SET username = $2,
+                username_key = $3
+            WHERE user_id = $1",
+        )
+        .bind(id.to_string())
+        .bind(username.as_str())
+        .bind(username.key())
+        .execute(&mut *tx)
+        .await;
+        match renamed {
+            Err(sqlx::Error::Database(refusal)) if refusal.is_unique_violation() => {
+                return Ok(Naming::UsernameTaken);
+            }
+            renamed => renamed?,
+        };
+        let account = find_account(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(account.map_or(Naming::NoSuchUser, Naming::Done))
+    }
+
+    async fn users(&self, ids: &[UserId]) -> Result<Vec<User>, StoreError> {
+        let rows = query_as::<Db, UserRow>(USERS_BY_IDS)
+            .bind(json(ids))
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(all(rows)?)
+    }
+
+    async fn user_by_key(&self, username_key: &str) -> Result<Option<UserId>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(find_username(&mut connection, username_key).await?)
+    }
+}
+
+/// False where the username or the e-mail is taken.
+async fn insert_account(
+    connection: &mut Connection,
+    account: &NewAccount,
+) -> Result<bool, sqlx::Error> {
+    let inserted = query(
+        "INSERT INTO users
+            (user_id, email, email_key, username, username_key, name, password_hash,
+             created_at, last_login)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+        ON CONFLICT DO NOTHING",
+    )
+    .bind(account.id.to_string())
+    .bind(account.email.as_str())
+    .bind(account.email.key())
+    .bind(account.username.as_str())
+    .bind(account.username.key())
+    .bind(account.name.as_ref().map(DisplayName::as_str))
+    .bind(&account.password_hash)
+    .bind(account.created_at.to_datetime())
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected() > 0)
+}
+
+async fn find_username(
+    connection: &mut Connection,
+    username_key: &str,
+) -> Result<Option<UserId>, sqlx::Error> {
+    query_scalar::<Db, String>(
+        "SELECT user_id
+        FROM users
+        WHERE username_key = $1",
+    )
+    .bind(username_key)
+    .fetch_optional(connection)
+    .await?
+    .as_deref()
+    .map(id)
+    .transpose()
+}
+
+async fn find_account(
+    connection: &mut Connection,
+    id: UserId,
+) -> Result<Option<Account>, sqlx::Error> {
+    query_as::<Db, AccountRow>(
+        "SELECT user_id, username, name, email, CAST(profile AS text) AS profile,
+            created_at, last_login
+        FROM users
+        WHERE user_id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(connection)
+    .await?
+    .map(Account::try_from)
+    .transpose()
+}
+
+/// The session a token belongs to. What changes the sessions of its user comes one after the other from
+/// here on: a token that is being traded cannot slip through the end of its session.
+async fn lock_session(
+    connection: &mut Connection,
+    token: TokenHash,
+) -> Result<Option<Session>, sqlx::Error> {
+    let row = query_as::<Db, (String, String)>(
+        "SELECT session_id, user_id
+        FROM refresh_tokens
+        WHERE token_hash = $1",
+    )
+    .bind(&token.0[..])
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((session_id, user_id)) = row else {
+        return Ok(None);
+    };
+    query(LOCK_USER)
+        .bind(&user_id)
+        .execute(&mut *connection)
+        .await?;
+    Ok(Some(Session {
+        id: id(&session_id)?,
+        user_id: id(&user_id)?,
+    }))
+}
+
+async fn find_token(
+    connection: &mut Connection,
+    token: TokenHash,
+) -> Result<Option<KnownToken>, sqlx::Error> {
+    let row = query_as::<Db, (DateTime<Utc>, Option<DateTime<Utc>>)>(
+        "SELECT expires_at, used_at
+        FROM refresh_tokens
+        WHERE token_hash = $1",
+    )
+    .bind(&token.0[..])
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|(expires_at, used_at)| KnownToken {
+        expires_at: UnixMs::from_datetime(expires_at),
+        used_at: used_at.map(UnixMs::from_datetime),
+    }))
+}
+
+async fn use_token(
+    connection: &mut Connection,
+    token: TokenHash,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    query(
+        "UPDATE refresh_tokens
+        SET used_at = $2
+        WHERE token_hash = $1",
+    )
+    .bind(&token.0[..])
+    .bind(now.to_datetime())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_token(
+    connection: &mut Connection,
+    session: Session,
+    token: &NewToken,
+) -> Result<(), sqlx::Error> {
+    query(
+        "INSERT INTO refresh_tokens
+            (token_hash, session_id, user_id, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(&token.hash.0[..])
+    .bind(session.id.to_string())
+    .bind(session.user_id.to_string())
+    .bind(token.created_at.to_datetime())
+    .bind(token.expires_at.to_datetime())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Deletes all tokens of a session; whether there were any.
+async fn delete_session(
+    connection: &mut Connection,
+    session: SessionId,
+) -> Result<bool, sqlx::Error> {
+    let deleted = query(
+        "DELETE FROM refresh_tokens
+        WHERE session_id = $1",
+    )
+    .bind(session.to_string())
+    .execute(connection)
+    .await?;
+    Ok(deleted.rows_affected() > 0)
+}

@@ -1,0 +1,147 @@
+//! Rows as both engines give them, and what they mean.
+
+use std::{error::Error, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use tutti_common::clock::UnixMs;
+
+use crate::domain::{
+    account::{Account, User},
+    friends::{Found, Friend, FriendRequest, Relationship, RequestStatus},
+};
+
+/// Reads an id.
+pub(super) fn id<T: FromStr<Err: Error + Send + Sync + 'static>>(
+    text: &str,
+) -> Result<T, sqlx::Error> {
+    text.parse()
+        .map_err(|source| sqlx::Error::Decode(Box::new(source)))
+}
+
+fn known<T>(word: Option<T>, what: &str) -> Result<T, sqlx::Error> {
+    word.ok_or_else(|| sqlx::Error::Decode(format!("unknown {what}").into()))
+}
+
+#[derive(FromRow)]
+pub(super) struct UserRow {
+    user_id: String,
+    username: String,
+    name: Option<String>,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = sqlx::Error;
+
+    fn try_from(row: UserRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: id(&row.user_id)?,
+            username: row.username,
+            name: row.name,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct AccountRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    email: String,
+    profile: String,
+    created_at: DateTime<Utc>,
+    last_login: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<AccountRow> for Account {
+    type Error = sqlx::Error;
+
+    fn try_from(row: AccountRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            user: row.user.try_into()?,
+            email: row.email,
+            profile_json: row.profile,
+            created_at: UnixMs::from_datetime(row.created_at),
+            last_login: row.last_login.map(UnixMs::from_datetime),
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct FoundRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    relationship: String,
+}
+
+impl TryFrom<FoundRow> for Found {
+    type Error = sqlx::Error;
+
+    fn try_from(row: FoundRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            user: row.user.try_into()?,
+            relationship: known(Relationship::parse(&row.relationship), "relationship")?,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct FriendRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    since: DateTime<Utc>,
+}
+
+impl TryFrom<FriendRow> for Friend {
+    type Error = sqlx::Error;
+
+    fn try_from(row: FriendRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            user: row.user.try_into()?,
+            since: UnixMs::from_datetime(row.since),
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct RequestRow {
+    id: String,
+    status: String,
+    created_at: DateTime<Utc>,
+    responded_at: Option<DateTime<Utc>>,
+    sender_id: String,
+    sender_username: String,
+    sender_name: Option<String>,
+    receiver_id: String,
+    receiver_username: String,
+    receiver_name: Option<String>,
+}
+
+impl TryFrom<RequestRow> for FriendRequest {
+    type Error = sqlx::Error;
+
+    fn try_from(row: RequestRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: id(&row.id)?,
+            sender: User {
+                id: id(&row.sender_id)?,
+                username: row.sender_username,
+                name: row.sender_name,
+            },
+            receiver: User {
+                id: id(&row.receiver_id)?,
+                username: row.receiver_username,
+                name: row.receiver_name,
+            },
+            status: known(RequestStatus::parse(&row.status), "status")?,
+            created_at: UnixMs::from_datetime(row.created_at),
+            responded_at: row.responded_at.map(UnixMs::from_datetime),
+        })
+    }
+}
+
+/// Reads every row, or none.
+pub(super) fn all<R, T: TryFrom<R, Error = sqlx::Error>>(
+    rows: Vec<R>,
+) -> Result<Vec<T>, sqlx::Error> {
+    rows.into_iter().map(T::try_from).collect()
+}

@@ -1,0 +1,100 @@
+//! Telling the room service which connections are alive, and hearing of sessions that ended.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tutti_proto::{
+    auth::{WatchAccountsRequest, watch_accounts_response::Event},
+    rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest},
+};
+
+use crate::{Gateway, ROOM_SERVICE, SIGNING_KEYS};
+
+/// How often connections are said to be alive; the room service believes it for 10 s.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+
+/// How many go into one call.
+const BATCH: usize = 1_000;
+
+/// How long to wait before what failed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Says so every few seconds, until the end.
+pub(crate) async fn renew(gateway: &Gateway) {
+    let mut tick = tokio::time::interval(RENEW_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = gateway.shutdown.ending() => return,
+        }
+        let connections = gateway.hub.reports();
+        metrics::gauge!("tutti_gateway_connections").set(f64::from(u32::try_from(connections.len()).unwrap_or(u32::MAX)));
+        // With none to report it still asks whether the room service is there.
+        let mut rest = connections.as_slice();
+        loop {
+            let (batch, later) = rest.split_at(rest.len().min(BATCH));
+            match renew_now(gateway, batch.to_vec()).await {
+                Ok(()) => gateway.readiness.have(ROOM_SERVICE),
+                Err(status) => {
+                    tracing::warn!(%status, "cannot say which connections are alive");
+                    tick.reset_after(AGAIN);
+                    break;
+                }
+            }
+            if later.is_empty() {
+                break;
+            }
+            rest = later;
+        }
+    }
+}
+
+/// Says of some connections that they are alive. Those whose seat is gone join again.
+pub(crate) async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<(), tonic::Status> {
+    let request = RenewConnectionsRequest { connections };
+    let answer = gateway.rooms().renew_connections(request).await?.into_inner();
+    for id in answer.detached_connection_ids {
+        if let Some(connection) = id.parse().ok().and_then(|id| gateway.hub.get(id)) {
+            gateway.fanout.lost_seat(&connection);
+        }
+    }
+    Ok(())
+}
+
+/// Says of a connection that it is gone. If that is not heard, its lease runs out.
+pub(crate) async fn drop_now(gateway: &Gateway, connection: Connection) {
+    let request = DropConnectionsRequest {
+        connections: vec![connection],
+    };
+    if let Err(status) = gateway.rooms().drop_connections(request).await {
+        tracing::debug!(%status, "cannot say that a connection is gone");
+    }
+}
+
+/// Closes the sockets of sessions that end, and fetches the signing keys at the beginning.
+pub(crate) async fn hear_of_sessions(gateway: &Gateway) {
+    let listen = async {
+        loop {
+            if gateway.identity.keys().await.is_ok() {
+                gateway.readiness.have(SIGNING_KEYS);
+            }
+            match gateway.auth().watch_accounts(WatchAccountsRequest {}).await {
+                Ok(stream) => {
+                    let mut stream = stream.into_inner();
+                    while let Some(Ok(heard)) = stream.next().await {
+                        if let Some(Event::SessionEnded(ended)) = heard.event {
+                            gateway.hub.close_session(&ended.session_id);
+                        }
+                    }
+                }
+                Err(status) => tracing::warn!(%status, "cannot hear of ended sessions"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = listen => {}
+        () = gateway.shutdown.ending() => {}
+    }
+}

@@ -1,0 +1,100 @@
+//! The contract's REST calls: decode, call, encode.
+
+mod accounts;
+mod friends;
+pub(crate) mod problem;
+mod request;
+mod rooms;
+
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use serde_json::Value;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tutti_common::status::Reason;
+
+use self::problem::Problem;
+use crate::Gateway;
+
+/// What a handler answers.
+type Answer = Result<Response, Problem>;
+
+fn ok(body: Value) -> Answer {
+    Ok(Json(body).into_response())
+}
+
+fn created(body: Value) -> Answer {
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of an answer")]
+fn no_content() -> Answer {
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Every REST call.
+pub(crate) fn routes() -> Router<Gateway> {
+    let api = Router::new()
+        .route("/auth/register", post(accounts::register))
+        .route("/auth/login", post(accounts::login))
+        .route("/auth/refresh", post(accounts::refresh))
+        .route("/auth/logout", post(accounts::logout))
+        .route("/auth/me", get(accounts::me))
+        .route("/auth/username", post(accounts::set_username))
+        .route("/friends/search", get(friends::search).post(friends::search))
+        .route("/friends/request", post(friends::send_request))
+        .route("/friends/accept", post(friends::accept))
+        .route("/friends/reject", post(friends::reject))
+        .route("/friends/requests", get(friends::list_requests))
+        .route("/friends/requests/{request_id}", delete(friends::withdraw))
+        .route("/friends", get(friends::list))
+        .route("/friends/{friend_id}", delete(friends::remove))
+        .route("/rooms", get(rooms::list))
+        .route("/rooms/create", post(rooms::create))
+        .route("/rooms/join", post(rooms::join))
+        .route("/rooms/{room_id}/leave", post(rooms::leave))
+        .route("/rooms/{room_id}", get(rooms::show).delete(rooms::close))
+        .layer(axum::middleware::from_fn(never_cached));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/.well-known/jwks.json", get(accounts::jwks))
+}
+
+/// Answers are somebody's own.
+async fn never_cached(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What is at no address of ours.
+pub(crate) fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, Reason::NotFound, "there is nothing here")
+}
+
+/// A method that an address does not take; the router adds `Allow`.
+pub(crate) async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Reason::InvalidRequest,
+        "this address does not take that method",
+    )
+}
+
+/// Lets pages of the allowed origins read answers.
+pub(crate) fn cors(allowed_origins: &[String]) -> CorsLayer {
+    let origins = allowed_origins.iter().filter_map(|origin| origin.parse().ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(std::time::Duration::from_secs(3600))
+}

@@ -1,0 +1,90 @@
+//! A connection somebody has said who they are by.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engineioxide::{DisconnectReason, Socket, Str};
+use tutti_common::ids::{ConnectionId, UserId};
+use tutti_proto::rooms;
+
+use super::{Slot, session::Item};
+
+/// A connection. Sending to it never waits: one that does not read is closed, and its client comes back.
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    /// The id as events name it.
+    pub(crate) id_text: String,
+    pub(crate) user: UserId,
+    pub(crate) user_id: String,
+    /// The `sid` of its access token.
+    session_id: Mutex<String>,
+    room_id: Mutex<Option<String>>,
+    socket: Arc<Socket<Slot>>,
+}
+
+impl Connection {
+    pub(super) fn new(user: UserId, session_id: String, socket: Arc<Socket<Slot>>) -> Arc<Self> {
+        let id = ConnectionId::new();
+        Arc::new(Self {
+            id,
+            id_text: id.to_string(),
+            user,
+            user_id: user.to_string(),
+            session_id: Mutex::new(session_id),
+            room_id: Mutex::new(None),
+            socket,
+        })
+    }
+
+    /// The room it is attached to.
+    pub(crate) fn room_id(&self) -> Option<String> {
+        self.room_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_room_id(&self, room_id: Option<String>) {
+        *self.room_id.lock().unwrap_or_else(PoisonError::into_inner) = room_id;
+    }
+
+    pub(super) fn is_of_session(&self, session_id: &str) -> bool {
+        *self.session_id.lock().unwrap_or_else(PoisonError::into_inner) == session_id
+    }
+
+    pub(super) fn set_session(&self, session_id: String) {
+        *self.session_id.lock().unwrap_or_else(PoisonError::into_inner) = session_id;
+    }
+
+    /// Sends what must not be missed.
+    pub(crate) fn send(&self, message: Str) {
+        super::session::send(&self.socket, message);
+    }
+
+    /// Sends a state that a newer one makes worthless: a slow reader gets the newest.
+    pub(crate) fn send_state(&self, message: Str) {
+        if self.socket.emit(message.clone()).is_err() {
+            self.socket.emit_volatile(message);
+        }
+    }
+
+    /// Asks it to join its room again, whose seat was lost.
+    pub(crate) fn rejoin(&self, room_id: String) {
+        let queue = self.socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queue.as_ref()
+            && queue.try_send(Item::Rejoin(room_id)).is_err()
+        {
+            self.socket.close(DisconnectReason::TransportError);
+        }
+    }
+
+    /// Ends it. The transport is closed and not the namespace, so that a client comes back by itself.
+    pub(crate) fn close(&self) {
+        self.socket.close(DisconnectReason::ClosingServer);
+    }
+
+    /// As the room service hears of it.
+    pub(crate) fn report(&self) -> rooms::Connection {
+        rooms::Connection {
+            connection_id: self.id_text.clone(),
+            user_id: self.user_id.clone(),
+            room_id: self.room_id(),
+        }
+    }
+}

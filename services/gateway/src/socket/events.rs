@@ -1,0 +1,382 @@
+//! What each event of a client does.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tonic::Status;
+use tutti_common::{clock::parse_rfc3339_ms, status::Reason};
+use tutti_proto::rooms::{
+    GetStateRequest, HostChangeReason, HostChanged, JoinRoomRequest, LeaveRoomRequest, SyncStateRequest,
+    TransferHostRequest, sync_state_request::Song,
+};
+
+use super::{
+    Connection,
+    packet::{self, ClientEvent},
+    session::Expiry,
+};
+use crate::{
+    Gateway,
+    fields::{BadFields, Fields},
+    json as shapes,
+};
+
+/// What clients may send; `ping` is answered where it arrives.
+#[cfg(test)]
+const CLIENT_EVENTS: [&str; 7] = [
+    "join_room",
+    "leave_room_socket",
+    "sync_state",
+    "request_sync",
+    "transfer_host",
+    "authenticate",
+    "ping",
+];
+
+/// Why an event is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Reason::InvalidRequest, message)
+    }
+}
+
+impl From<Status> for Fault {
+    fn from(status: Status) -> Self {
+        let reason = Reason::of(&status);
+        match reason {
+            Reason::Unavailable => {
+                tracing::warn!(%status, "a part is unavailable");
+                Self::new(reason, "the service is unavailable; try again")
+            }
+            Reason::Internal => {
+                tracing::error!(%status, "a part failed");
+                Self::new(reason, "internal error")
+            }
+            Reason::AuthRequired
+            | Reason::InvalidRequest
+            | Reason::Forbidden
+            | Reason::NotFound
+            | Reason::JoinFailed
+            | Reason::Conflict
+            | Reason::RateLimited
+            | Reason::UpdateFailed
+            | Reason::NotInRoom => Self::new(reason, status.message()),
+        }
+    }
+}
+
+impl From<BadFields> for Fault {
+    fn from(bad: BadFields) -> Self {
+        let message = bad
+            .violations()
+            .iter()
+            .map(|violation| format!("{}: {}", violation.field, violation.message))
+            .collect::<Vec<_>>();
+        Self::invalid(message.join("; "))
+    }
+}
+
+/// What is acknowledged.
+type Outcome = Result<Value, Fault>;
+
+/// Does what a client wants. What it is told beside the acknowledgement is sent from here.
+pub(super) async fn handle(
+    gateway: &Gateway,
+    connection: &Arc<Connection>,
+    event: ClientEvent,
+    expiry: &mut Expiry,
+) -> Outcome {
+    let Some(name) = event.name else {
+        return Err(Fault::invalid("an event needs a name"));
+    };
+    if expiry.is_over && name != "authenticate" {
+        return Err(Fault::new(Reason::AuthRequired, "the access token has run out"));
+    }
+    if event.is_binary {
+        return Err(Fault::invalid("no event takes binary data"));
+    }
+    let empty = Map::new();
+    let payload = match &event.payload {
+        Value::Object(payload) => payload,
+        Value::Null => &empty,
+        _ => return Err(Fault::invalid("the payload must be an object")),
+    };
+    let mut fields = Fields::of(payload, "");
+    match name.as_str() {
+        "join_room" => {
+            let room_id = fields.text("room_id");
+            fields.finish()?;
+            join(gateway, connection, &room_id).await
+        }
+        "leave_room_socket" => {
+            let room_id = room_of(connection, fields)?;
+            leave(gateway, connection, &room_id).await
+        }
+        "sync_state" => sync_state(gateway, connection, payload).await,
+        "request_sync" => {
+            let room_id = room_of(connection, fields)?;
+            request_sync(gateway, connection, room_id).await
+        }
+        "transfer_host" => {
+            let new_host_id = fields.text("user_id");
+            let room_id = room_of(connection, fields)?;
+            transfer_host(gateway, connection, room_id, new_host_id).await
+        }
+        "authenticate" => {
+            let token = fields.text("token");
+            fields.finish()?;
+            authenticate(gateway, connection, &token, expiry).await
+        }
+        _ => Err(Fault::invalid("there is no such event")),
+    }
+}
+
+/// The room that is meant: the one this connection is in, whether it is named or not.
+fn room_of(connection: &Connection, mut fields: Fields<'_>) -> Result<String, Fault> {
+    let named = fields.optional_text("room_id");
+    fields.finish()?;
+    connection
+        .room_id()
+        .filter(|room_id| named.is_none_or(|named| named == *room_id))
+        .ok_or_else(|| Fault::new(Reason::NotInRoom, "this connection is not in that room"))
+}
+
+async fn join(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) -> Outcome {
+    let before = connection.room_id().filter(|before| before != room_id);
+    // Listening comes first, so that nothing that happens after the join is missed.
+    gateway.fanout.enter(room_id, connection).await?;
+    let request = JoinRoomRequest {
+        user_id: connection.user_id.clone(),
+        room_id: room_id.to_owned(),
+        connection_id: Some(connection.id_text.clone()),
+    };
+    let room = match gateway.rooms().join_room(request).await {
+        Ok(answer) => answer.into_inner().room.unwrap_or_default(),
+        Err(status) => {
+            gateway.fanout.turn_back(room_id, connection);
+            return Err(status.into());
+        }
+    };
+    if let Some(before) = before
+        && let Err(fault) = leave_with_reason(gateway, connection, &before, "moved").await
+    {
+        // Its lease there runs out by itself.
+        tracing::debug!(?fault, "cannot leave the room before");
+        gateway.fanout.turn_back(&before, connection);
+    }
+    let joined = shapes::room_joined(&room, &connection.user_id, gateway.clock.now());
+    gateway.fanout.attach(connection, &room, &joined);
+    Ok(joined)
+}
+
+/// Joins anew a room whose seat was lost while the connection lives.
+pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>, room_id: String) {
+    if connection.room_id().is_some() {
+        return;
+    }
+    if let Err(fault) = join(gateway, connection, &room_id).await {
+        tracing::debug!(?fault, "cannot join again");
+        let left = shapes::room_left(&room_id, "access_revoked", gateway.clock.now());
+        connection.send(packet::event_to_client("room_left", &left));
+    }
+}
+
+async fn leave(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) -> Outcome {
+    leave_with_reason(gateway, connection, room_id, "left").await
+}
+
+async fn leave_with_reason(
+    gateway: &Gateway,
+    connection: &Arc<Connection>,
+    room_id: &str,
+    reason: &'static str,
+) -> Outcome {
+    // What others make of it may come by before the answer does.
+    gateway.fanout.is_leaving(room_id, connection, Some(reason));
+    let request = LeaveRoomRequest {
+        user_id: connection.user_id.clone(),
+        room_id: room_id.to_owned(),
+        connection_id: Some(connection.id_text.clone()),
+    };
+    if let Err(status) = gateway.rooms().leave_room(request).await {
+        gateway.fanout.is_leaving(room_id, connection, None);
+        return Err(status.into());
+    }
+    let left = shapes::room_left(room_id, reason, gateway.clock.now());
+    gateway.fanout.detach(room_id, connection, &left);
+    Ok(left)
+}
+
+async fn sync_state(gateway: &Gateway, connection: &Connection, payload: &Map<String, Value>) -> Outcome {
+    let mut fields = Fields::of(payload, "");
+    let no_state = Map::new();
+    let state = fields.object("playback_state").unwrap_or(&no_state);
+    let named = fields.optional_text("room_id");
+    fields.finish()?;
+    let mut request = SyncStateRequest {
+        user_id: connection.user_id.clone(),
+        connection_id: Some(connection.id_text.clone()),
+        song: song(payload)?,
+        ..playback(state)?
+    };
+    request.room_id = connection
+        .room_id()
+        .filter(|room_id| named.is_none_or(|named| named == *room_id))
+        .ok_or_else(|| Fault::new(Reason::NotInRoom, "this connection is not in that room"))?;
+    let answer = gateway.rooms().sync_state(request).await?.into_inner();
+    Ok(json!({
+        "version": answer.version,
+        "timestamp": shapes::time(answer.accepted_at.as_ref()),
+    }))
+}
+
+/// The host's word on where the song is.
+fn playback(state: &Map<String, Value>) -> Result<SyncStateRequest, Fault> {
+    let mut fields = Fields::of(state, "playback_state.");
+    let mut request = SyncStateRequest {
+        playing: fields.flag("playing"),
+        position: fields.number("position"),
+        current_time: fields.optional_number("current_time"),
+        timestamp_ms: fields.optional_number("timestamp_ms"),
+        rate: fields.optional_number("rate"),
+        ..SyncStateRequest::default()
+    };
+    if state.get("timestamp_ms").is_none_or(Value::is_null)
+        && let Some(text) = fields.optional_text("timestamp")
+    {
+        request.timestamp_ms = parse_rfc3339_ms(&text);
+        if request.timestamp_ms.is_none() {
+            fields.unreadable("timestamp", "an RFC 3339 time");
+        }
+    }
+    fields.finish()?;
+    Ok(request)
+}
+
+/// The host's word on the song: left out it stays, null clears it.
+fn song(payload: &Map<String, Value>) -> Result<Option<Song>, Fault> {
+    match payload.get("current_song") {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(Song::ClearSong(true))),
+        Some(song @ Value::Object(_)) => Ok(Some(Song::SongJson(song.to_string()))),
+        Some(_) => Err(Fault::invalid("current_song: must be an object or null")),
+    }
+}
+
+async fn request_sync(gateway: &Gateway, connection: &Connection, room_id: String) -> Outcome {
+    let request = GetStateRequest {
+        user_id: connection.user_id.clone(),
+        room_id: room_id.clone(),
+    };
+    let answer = gateway.rooms().get_state(request).await?.into_inner();
+    let now = gateway.clock.now().to_rfc3339().into();
+    let state = shapes::state_synced(&room_id, &answer.state.unwrap_or_default(), &now);
+    connection.send(packet::event_to_client("state_synced", &state));
+    Ok(state)
+}
+
+async fn transfer_host(gateway: &Gateway, connection: &Connection, room_id: String, new_host_id: String) -> Outcome {
+    let request = TransferHostRequest {
+        user_id: connection.user_id.clone(),
+        room_id: room_id.clone(),
+        new_host_id: new_host_id.clone(),
+    };
+    let answer = gateway.rooms().transfer_host(request).await?.into_inner();
+    let changed = HostChanged {
+        host_id: new_host_id,
+        previous_host_id: connection.user_id.clone(),
+        reason: HostChangeReason::Transferred.into(),
+    };
+    let now = gateway.clock.now().to_rfc3339().into();
+    Ok(shapes::host_changed(&room_id, &changed, answer.version, &now))
+}
+
+async fn authenticate(gateway: &Gateway, connection: &Connection, token: &str, expiry: &mut Expiry) -> Outcome {
+    let refused = || Fault::new(Reason::AuthRequired, "a valid access token of the same user is required");
+    let claims = match gateway.identity.verify(token).await {
+        Ok(claims) if claims.sub == connection.user => claims,
+        Ok(_) | Err(crate::identity::IdentityError::Refused) => return Err(refused()),
+        Err(error @ crate::identity::IdentityError::Unavailable) => {
+            return Err(Fault::new(Reason::Unavailable, error.to_string()));
+        }
+    };
+    *expiry = Expiry::of(&claims, gateway.clock.now());
+    connection.set_session(claims.sid.to_string());
+    let payload = json!({ "user_id": connection.user_id, "expires_at": claims.exp.to_rfc3339() });
+    connection.send(packet::event_to_client("authenticated", &payload));
+    Ok(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{CLIENT_EVENTS, playback, song};
+    use crate::fanout::SERVER_EVENTS;
+
+    #[test]
+    fn the_client_library_knows_the_same_events() {
+        let table = include_str!("../../../../static/core/events.js");
+        for event in CLIENT_EVENTS.iter().chain(&SERVER_EVENTS) {
+            assert!(
+                table.contains(&format!("'{event}'")) || table.contains(&format!("\"{event}\"")),
+                "{event} is missing from static/core/events.js"
+            );
+        }
+    }
+
+    fn state(value: Value) -> Result<Option<f64>, String> {
+        let Value::Object(state) = value else { panic!("an object") };
+        playback(&state)
+            .map(|request| request.timestamp_ms)
+            .map_err(|fault| fault.message)
+    }
+
+    #[test]
+    fn timestamp_ms_wins_over_timestamp_and_neither_may_be_unreadable() {
+        let time = "2024-01-01T00:00:00.000Z";
+        assert_eq!(state(json!({"playing": true, "position": 1})), Ok(None));
+        assert_eq!(
+            state(json!({"playing": true, "position": 1, "timestamp": time})),
+            Ok(Some(1_704_067_200_000.0))
+        );
+        assert_eq!(
+            state(json!({"playing": true, "position": 1, "timestamp": time, "timestamp_ms": 5.5})),
+            Ok(Some(5.5))
+        );
+        for bad in [json!("yesterday"), json!(5), json!({})] {
+            assert!(state(json!({"playing": true, "position": 1, "timestamp": bad})).is_err());
+        }
+        assert!(state(json!({"playing": true, "position": 1, "timestamp_ms": "5"})).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_type_is_named() {
+        let message = state(json!({"playing": 1, "position": "2"})).unwrap_err();
+        assert!(message.contains("playback_state.playing"), "{message}");
+        assert!(message.contains("playback_state.position"), "{message}");
+        assert!(state(json!({"playing": true})).is_err());
+    }
+
+    #[test]
+    fn a_song_stays_goes_or_changes() {
+        let with = |value: Value| song(value.as_object().unwrap()).map(|song| song.is_some());
+        assert_eq!(with(json!({})), Ok(false));
+        assert_eq!(with(json!({"current_song": null})), Ok(true));
+        assert_eq!(with(json!({"current_song": {"title": "x"}})), Ok(true));
+        assert!(with(json!({"current_song": "x"})).is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! All connections of this gateway.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tutti_common::ids::ConnectionId;
+use tutti_proto::rooms;
+
+use super::Connection;
+
+/// All connections of this gateway.
+#[derive(Default)]
+pub(crate) struct Hub(Mutex<HashMap<ConnectionId, Arc<Connection>>>);
+
+impl Hub {
+    fn connections(&self) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Connection>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, connection: Arc<Connection>) {
+        self.connections().insert(connection.id, connection);
+    }
+
+    pub(super) fn remove(&self, id: ConnectionId) {
+        self.connections().remove(&id);
+    }
+
+    /// A connection, if it is still there.
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.connections().get(&id).cloned()
+    }
+
+    /// All of them, as the room service hears of them.
+    pub(crate) fn reports(&self) -> Vec<rooms::Connection> {
+        self.connections().values().map(|connection| connection.report()).collect()
+    }
+
+    fn close_where(&self, which: impl Fn(&Connection) -> bool) {
+        let ended = self
+            .connections()
+            .values()
+            .filter(|connection| which(connection))
+            .cloned()
+            .collect::<Vec<_>>();
+        for connection in ended {
+            connection.close();
+        }
+    }
+
+    /// Ends the connections of a session that is over.
+    pub(crate) fn close_session(&self, session_id: &str) {
+        self.close_where(|connection| connection.is_of_session(session_id));
+    }
+
+    /// Ends all connections.
+    pub(crate) fn close_all(&self) {
+        self.close_where(|_| true);
+    }
+}

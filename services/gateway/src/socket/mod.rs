@@ -1,0 +1,197 @@
+//! Socket.IO sessions on Engine.IO.
+//!
+//! What arrives is read in the receive path, in order, and put into the connection's own bounded queue; one
+//! task a connection drains it. `ping` alone is answered on the spot, since it measures time.
+
+mod connection;
+mod events;
+mod hub;
+pub(crate) mod packet;
+mod session;
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+};
+use engineioxide::{
+    DisconnectReason, Socket, Str,
+    config::EngineIoConfig,
+    handler::EngineIoHandler,
+    service::{EngineIoService, NotFoundService},
+};
+use serde_json::{Value, json};
+use socketioxide_core::parser::{ParseConfig, ParserState};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+use tutti_common::{limits::TokenBucket, status::Reason};
+
+pub(crate) use connection::Connection;
+pub(crate) use hub::Hub;
+
+use self::{
+    events::Fault,
+    packet::{ClientEvent, Incoming},
+    session::Item,
+};
+use crate::Gateway;
+
+/// Events a connection may have waiting. The limit on events keeps it near empty; where that is off, this
+/// bounds what a flood can hold.
+const QUEUE: usize = 1_024;
+
+/// How many events a connection may send at once above the steady rate.
+const BURST: u32 = 20;
+
+/// What Engine.IO keeps for us with each session.
+#[derive(Default)]
+pub(crate) struct Slot {
+    queue: Mutex<Option<mpsc::Sender<Item>>>,
+    budgets: Mutex<Option<Budgets>>,
+    parser: ParserState,
+    is_connected: AtomicBool,
+}
+
+struct Budgets {
+    events: TokenBucket,
+    pings: TokenBucket,
+}
+
+/// Hears Engine.IO.
+struct Sessions {
+    gateway: Gateway,
+    parse_config: ParseConfig,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sessions")
+    }
+}
+
+/// The service at `/socket.io/`.
+pub(crate) fn service(
+    gateway: &Gateway,
+) -> impl tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+    let settings = &gateway.settings;
+    let max = settings.socket_max_payload;
+    let config = EngineIoConfig::builder()
+        .req_path("/socket.io")
+        .ping_interval(settings.socket_ping_interval)
+        .ping_timeout(settings.socket_ping_timeout)
+        .max_payload(max as u64)
+        .ws_max_message_size(max)
+        .ws_max_frame_size(max)
+        .ws_read_buffer_size(4 * 1024)
+        .build();
+    let sessions = Sessions {
+        gateway: gateway.clone(),
+        parse_config: packet::parse_config(max),
+    };
+    let engine = EngineIoService::<Sessions, NotFoundService>::with_config(Arc::new(sessions), config);
+    ServiceExt::<Request>::map_response(engine, |response: http::Response<_>| response.map(Body::new))
+}
+
+impl Sessions {
+    fn hear(&self, incoming: Incoming, socket: &Arc<Socket<Slot>>) {
+        match incoming {
+            Incoming::Connect(auth) => self.queue(Item::Connect(auth), socket),
+            Incoming::Event(event) if socket.data.is_connected.load(Ordering::Acquire) => {
+                self.hear_event(event, socket);
+            }
+            // Nobody has said yet who it is.
+            Incoming::Event(_) | Incoming::Garbage => socket.close(DisconnectReason::PacketParsingError),
+            Incoming::WrongNamespace(namespace) => {
+                // A full buffer: the client is not reading, and will be closed for it.
+                let _ = socket.emit(packet::wrong_namespace(&namespace));
+            }
+            Incoming::Disconnect => socket.close(DisconnectReason::TransportClose),
+            Incoming::Nothing => {}
+        }
+    }
+
+    fn hear_event(&self, event: ClientEvent, socket: &Arc<Socket<Slot>>) {
+        let is_ping = event.name.as_deref() == Some("ping");
+        metrics::counter!("tutti_gateway_events_in_total").increment(1);
+        if !self.is_within_budget(is_ping, socket) {
+            metrics::counter!("tutti_gateway_rate_limited_total", "what" => "socket").increment(1);
+            let fault = Fault::new(Reason::RateLimited, "too many events; slow down");
+            return session::refuse(socket, event.ack, &fault);
+        }
+        if is_ping {
+            self.pong(&event, socket);
+        } else {
+            self.queue(Item::Event(event), socket);
+        }
+    }
+
+    fn is_within_budget(&self, is_ping: bool, socket: &Socket<Slot>) -> bool {
+        let now = self.gateway.clock.now();
+        let rates = &self.gateway.settings.rates;
+        let mut budgets = socket.data.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let budgets = budgets.get_or_insert_with(|| Budgets {
+            events: TokenBucket::new(rates.socket_events_per_minute, BURST, now),
+            pings: TokenBucket::new(rates.socket_pings_per_minute, BURST, now),
+        });
+        if is_ping { budgets.pings.take(now) } else { budgets.events.take(now) }
+    }
+
+    fn pong(&self, event: &ClientEvent, socket: &Arc<Socket<Slot>>) {
+        let clock = &self.gateway.clock;
+        let received_ms = clock.precise_ms();
+        let client_time_ms = event.payload.get("client_time_ms").cloned().unwrap_or(Value::Null);
+        let payload = json!({
+            "timestamp": clock.now().to_rfc3339(),
+            "client_time_ms": client_time_ms,
+            "received_ms": received_ms,
+            "sent_ms": clock.precise_ms(),
+        });
+        session::send(socket, packet::event_to_client("pong", &payload));
+        session::accept(socket, event.ack, payload);
+    }
+
+    fn queue(&self, item: Item, socket: &Arc<Socket<Slot>>) {
+        let queue = socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_ref() else { return };
+        if let Err(mpsc::error::TrySendError::Full(Item::Event(event))) = queue.try_send(item) {
+            let fault = Fault::new(Reason::RateLimited, "too many events are waiting; slow down");
+            session::refuse(socket, event.ack, &fault);
+        }
+    }
+}
+
+impl EngineIoHandler for Sessions {
+    type Data = Slot;
+
+    fn on_connect(self: Arc<Self>, socket: Arc<Socket<Slot>>) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        *socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        let gateway = self.gateway.clone();
+        self.gateway.shutdown.spawn(session::run(gateway, socket, queue));
+    }
+
+    fn on_disconnect(&self, socket: Arc<Socket<Slot>>, reason: DisconnectReason) {
+        tracing::trace!(?reason, "a connection ended");
+        // Without a sender the queue is drained and then ends.
+        socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Slot>>) {
+        let incoming = packet::decode(&self.parse_config, &socket.data.parser, text);
+        self.hear(incoming, &socket);
+    }
+
+    fn on_binary(self: &Arc<Self>, data: Bytes, socket: Arc<Socket<Slot>>) {
+        let incoming = packet::decode_binary(&self.parse_config, &socket.data.parser, data);
+        self.hear(incoming, &socket);
+    }
+}

@@ -1,0 +1,186 @@
+//! The life of a connection: who it is, what it wants, when its token runs out, its end.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use engineioxide::{DisconnectReason, Socket, Str};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, time::Instant};
+use tutti_common::{clock::UnixMs, status::Reason, token::AccessClaims};
+
+use super::{
+    Connection, Slot,
+    events::{self, Fault},
+    packet::{self, ClientEvent},
+};
+use crate::{Gateway, identity::IdentityError, presence};
+
+/// How long a connection whose token has run out may stay to bring a fresh one; the contract closes it
+/// within 60 s.
+const EXPIRED_GRACE: Duration = Duration::from_secs(30);
+
+/// What waits in a connection's queue.
+pub(super) enum Item {
+    /// It says who it is.
+    Connect(Value),
+    /// It wants something.
+    Event(ClientEvent),
+    /// Its seat in a room was lost while it lives: it joins again.
+    Rejoin(String),
+}
+
+/// When a connection's token runs out, and whether it has.
+pub(super) struct Expiry {
+    deadline: Instant,
+    pub(super) is_over: bool,
+}
+
+impl Expiry {
+    pub(super) fn of(claims: &AccessClaims, now: UnixMs) -> Self {
+        Self {
+            deadline: Instant::now() + claims.exp.since(now),
+            is_over: false,
+        }
+    }
+}
+
+/// Sends what must not be missed. One whose buffer is full does not read: it is closed, comes back, and
+/// gets the state of then.
+pub(super) fn send(socket: &Socket<Slot>, message: Str) {
+    metrics::counter!("tutti_gateway_events_out_total").increment(1);
+    if socket.emit(message).is_err() {
+        socket.close(DisconnectReason::TransportError);
+    }
+}
+
+/// Acknowledges what was done, where that was asked for.
+pub(super) fn accept(socket: &Socket<Slot>, ack: Option<i64>, mut payload: Value) {
+    if let Some(ack) = ack {
+        payload["ok"] = true.into();
+        send(socket, packet::acknowledgement(ack, &payload));
+    }
+}
+
+/// Refuses: to the callback where there is one, otherwise as an event.
+pub(super) fn refuse(socket: &Socket<Slot>, ack: Option<i64>, fault: &Fault) {
+    let error = json!({ "message": fault.message, "code": fault.reason.as_str() });
+    match ack {
+        Some(ack) => {
+            let payload = json!({ "ok": false, "error": error });
+            send(socket, packet::acknowledgement(ack, &payload));
+        }
+        None => send(socket, packet::event_to_client("error", &error)),
+    }
+}
+
+/// A connection from its first packet to its end.
+pub(super) async fn run(gateway: Gateway, socket: Arc<Socket<Slot>>, mut queue: mpsc::Receiver<Item>) {
+    let who = tokio::time::timeout(
+        gateway.settings.socket_connect_timeout,
+        recognise(&gateway, &socket, &mut queue),
+    );
+    let claims = match who.await {
+        Ok(Some(claims)) => claims,
+        Ok(None) => return,
+        Err(_) => return socket.close(DisconnectReason::TransportClose),
+    };
+    let connection = Connection::new(claims.sub, claims.sid.to_string(), socket.clone());
+    gateway.hub.add(connection.clone());
+    socket.data.is_connected.store(true, Ordering::Release);
+    send(&socket, packet::connected(&socket.id.to_string()));
+    if let Err(status) = presence::renew_now(&gateway, vec![connection.report()]).await {
+        tracing::debug!(%status, "cannot say that a connection is alive");
+    }
+    let now = gateway.clock.now();
+    let greeting = json!({
+        "user_id": connection.user_id,
+        "timestamp": now.to_rfc3339(),
+        "expires_at": claims.exp.to_rfc3339(),
+    });
+    send(&socket, packet::event_to_client("connected", &greeting));
+    serve(&gateway, &socket, &connection, &mut queue, Expiry::of(&claims, now)).await;
+    let report = connection.report();
+    gateway.fanout.exit(&connection);
+    gateway.hub.remove(connection.id);
+    presence::drop_now(&gateway, report).await;
+}
+
+/// Waits until it says who it is. A client that was refused may try again on the same line.
+async fn recognise(
+    gateway: &Gateway,
+    socket: &Socket<Slot>,
+    queue: &mut mpsc::Receiver<Item>,
+) -> Option<AccessClaims> {
+    loop {
+        let Item::Connect(auth) = queue.recv().await? else {
+            continue;
+        };
+        let token = auth
+            .get("token")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .or_else(|| token_in_address(socket));
+        let verified = match token {
+            Some(token) => gateway.identity.verify(&token).await,
+            None => Err(IdentityError::Refused),
+        };
+        let reason = match verified {
+            Ok(claims) => return Some(claims),
+            Err(IdentityError::Refused) => Reason::AuthRequired,
+            Err(IdentityError::Unavailable) => Reason::Unavailable,
+        };
+        let message = match reason {
+            Reason::AuthRequired => "a valid access token is required",
+            _ => "the auth service is unavailable; try again",
+        };
+        // One that does not even read this is closed by its time running out.
+        let _ = socket.emit(packet::connect_error(message, reason.as_str()));
+    }
+}
+
+fn token_in_address(socket: &Socket<Slot>) -> Option<String> {
+    let query = socket.req_parts.uri.query()?;
+    let token = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    let token = percent_encoding::percent_decode_str(token).decode_utf8().ok()?;
+    Some(token.into_owned())
+}
+
+/// Does what it wants, in its order, until it goes.
+async fn serve(
+    gateway: &Gateway,
+    socket: &Socket<Slot>,
+    connection: &Arc<Connection>,
+    queue: &mut mpsc::Receiver<Item>,
+    mut expiry: Expiry,
+) {
+    loop {
+        let item = tokio::select! {
+            item = queue.recv() => item,
+            () = tokio::time::sleep_until(expiry.deadline) => {
+                if expiry.is_over {
+                    connection.close();
+                    return;
+                }
+                let fault = Fault::new(Reason::AuthRequired, "the access token has run out");
+                refuse(socket, None, &fault);
+                expiry = Expiry { deadline: expiry.deadline + EXPIRED_GRACE, is_over: true };
+                continue;
+            }
+        };
+        match item {
+            None => return,
+            // It has said so already.
+            Some(Item::Connect(_)) => {}
+            Some(Item::Rejoin(room_id)) => events::rejoin(gateway, connection, room_id).await,
+            Some(Item::Event(event)) => {
+                let ack = event.ack;
+                match events::handle(gateway, connection, event, &mut expiry).await {
+                    Ok(payload) => accept(socket, ack, payload),
+                    Err(fault) => refuse(socket, ack, &fault),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Rooms as protobuf.
+
+use tutti_common::{clock::UnixMs, ids::UserId};
+use tutti_proto::{
+    rooms::{self as pb, room_event::Event as PbEvent},
+    timestamp,
+};
+
+use crate::{
+    domain::{CloseReason, Event, HostChangeReason, LeaveReason, Playback, Room, Version},
+    live::Snapshot,
+};
+
+/// A version as it travels; none is negative.
+pub(crate) fn version(version: Version) -> u64 {
+    u64::try_from(version.0).unwrap_or(0)
+}
+
+fn member(user: UserId, username: &str) -> pb::Member {
+    pb::Member {
+        user_id: user.to_string(),
+        username: username.to_owned(),
+    }
+}
+
+fn playback(playback: &Playback) -> pb::Playback {
+    pb::Playback {
+        playing: playback.playing,
+        position: playback.position,
+        current_time: playback.current_time,
+        timestamp_ms: playback.timestamp_ms,
+        rate: playback.rate,
+    }
+}
+
+/// What plays where.
+pub(crate) fn state(room: &Room) -> pb::State {
+    pb::State {
+        playback: Some(playback(&room.playback)),
+        current_song_json: room.song.as_ref().map(|song| song.as_json().to_owned()),
+        version: version(room.version),
+    }
+}
+
+/// A room with its members.
+pub(crate) fn room(snapshot: &Snapshot) -> pb::Room {
+    let room = &snapshot.room;
+    pb::Room {
+        room_id: room.id.to_string(),
+        host_id: room.host.to_string(),
+        name: room.terms.name.as_ref().map(|name| name.as_str().to_owned()),
+        is_friends_only: room.terms.is_friends_only,
+        max_participants: room.terms.max_participants,
+        current_song_json: room.song.as_ref().map(|song| song.as_json().to_owned()),
+        playback: Some(playback(&room.playback)),
+        members: snapshot
+            .members
+            .iter()
+            .map(|(user, username)| member(*user, username))
+            .collect(),
+        member_count: snapshot.count,
+        version: version(room.version),
+        created_at: Some(timestamp(room.created_at.0)),
+        last_activity: Some(timestamp(room.last_activity.0)),
+    }
+}
+
+/// An event of a room, or its snapshot, as it travels.
+pub(crate) fn room_event(room: &Room, event: PbEvent, now: UnixMs) -> pb::RoomEvent {
+    pb::RoomEvent {
+        room_id: room.id.to_string(),
+        version: version(room.version),
+        at: Some(timestamp(now.0)),
+        traceparent: None,
+        event: Some(event),
+    }
+}
+
+/// What happened, as it travels.
+pub(crate) fn encode_event(room: &Room, event: &Event, now: UnixMs) -> pb::RoomEvent {
+    let event = match event {
+        Event::UserJoined { user, username, count } => PbEvent::UserJoined(pb::UserJoined {
+            member: Some(member(*user, username)),
+            member_count: *count,
+        }),
+        Event::UserLeft {
+            user,
+            username,
+            count,
+            reason,
+        } => PbEvent::UserLeft(pb::UserLeft {
+            member: Some(member(*user, username)),
+            member_count: *count,
+            reason: match reason {
+                LeaveReason::Left => pb::LeaveReason::Left,
+                LeaveReason::Disconnected => pb::LeaveReason::Disconnected,
+                LeaveReason::AccessRevoked => pb::LeaveReason::AccessRevoked,
+            }
+            .into(),
+        }),
+        Event::StateSynced { by } => PbEvent::StateSynced(pb::StateSynced {
+            state: Some(state(room)),
+            connection_id: by.map(|connection| connection.to_string()),
+        }),
+        Event::HostChanged { host, previous, reason } => PbEvent::HostChanged(pb::HostChanged {
+            host_id: host.to_string(),
+            previous_host_id: previous.to_string(),
+            reason: match reason {
+                HostChangeReason::Left => pb::HostChangeReason::Left,
+                HostChangeReason::Disconnected => pb::HostChangeReason::Disconnected,
+                HostChangeReason::Transferred => pb::HostChangeReason::Transferred,
+            }
+            .into(),
+        }),
+        Event::Closed(reason) => PbEvent::RoomClosed(pb::RoomClosed {
+            reason: match reason {
+                CloseReason::ByHost => pb::RoomCloseReason::ClosedByHost,
+                CloseReason::ByOperator => pb::RoomCloseReason::ClosedByOperator,
+                CloseReason::Empty => pb::RoomCloseReason::Empty,
+            }
+            .into(),
+        }),
+    };
+    room_event(room, event, now)
+}

@@ -1,0 +1,106 @@
+//! Live state: what changes every second, shared by all replicas of the room service.
+
+mod local;
+
+use std::{collections::HashSet, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tutti_common::{
+    clock::UnixMs,
+    ids::{ConnectionId, RoomId, UserId},
+};
+use tutti_proto::rooms::RoomEvent;
+
+pub use local::LocalLive;
+
+use crate::domain::{Change, Room, Seat, Version, View};
+
+/// Live state does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("live state: {0}")]
+pub struct LiveError(pub String);
+
+/// A room with those who are in it, all as of one version.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The room.
+    pub room: Room,
+    /// Ids and names in order of joining, at most [`SNAPSHOT_MEMBERS`].
+    pub members: Vec<(UserId, String)>,
+    /// How many there are.
+    pub count: u32,
+}
+
+/// How many members a snapshot names: the contract's 500.
+pub const SNAPSHOT_MEMBERS: usize = 500;
+
+/// A connection as its gateway reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// Which.
+    pub connection: ConnectionId,
+    /// Whose.
+    pub user: UserId,
+    /// The room it is attached to.
+    pub room: Option<RoomId>,
+}
+
+/// Something whose time may be up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// A seat that nothing keeps.
+    Seat(RoomId, UserId),
+    /// A room that nobody is in.
+    Room(RoomId),
+}
+
+/// What a subscriber to a room gets.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    /// The next event.
+    Event(Arc<RoomEvent>),
+    /// Some events are missing here.
+    Gap,
+}
+
+/// Live state. Every change of a room is a compare-and-publish: the version that was read must still be
+/// there, and the events of a change are published in the order of versions.
+#[async_trait]
+pub trait LiveState: Send + Sync + 'static {
+    /// A room, and the seats of those asked about.
+    async fn view(&self, room: RoomId, about: &[UserId]) -> Result<Option<View>, LiveError>;
+
+    /// A room with its members.
+    async fn snapshot(&self, room: RoomId) -> Result<Option<Snapshot>, LiveError>;
+
+    /// Puts a room there, unless it is there already.
+    async fn restore(&self, room: Room, seats: Vec<Seat>) -> Result<(), LiveError>;
+
+    /// Makes the change and publishes its events, if the room is still at `expected`. False if it is not.
+    async fn commit(&self, expected: Version, change: Change, events: Vec<RoomEvent>) -> Result<bool, LiveError>;
+
+    /// Takes a room away that changed behind its back, without a word.
+    async fn forget(&self, room: RoomId) -> Result<(), LiveError>;
+
+    /// Connections are alive until then. Returns those whose seat is gone.
+    async fn renew(&self, connections: &[Connected], alive_until: UnixMs) -> Result<Vec<ConnectionId>, LiveError>;
+
+    /// Connections went at `now`.
+    async fn drop_connections(&self, connections: &[Connected], now: UnixMs) -> Result<(), LiveError>;
+
+    /// Which of these users have a connection that is alive.
+    async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError>;
+
+    /// The rooms a user is in, latest joined first.
+    async fn rooms_of(&self, user: UserId) -> Result<Vec<RoomId>, LiveError>;
+
+    /// Claims what is due: for a while nobody else gets the same.
+    async fn due(&self, now: UnixMs, limit: usize) -> Result<Vec<Due>, LiveError>;
+
+    /// Claims the rooms whose running position is not in the record yet.
+    async fn unrecorded(&self) -> Result<Vec<Room>, LiveError>;
+
+    /// A room's events from now on.
+    async fn subscribe(&self, room: RoomId) -> Result<BoxStream<'static, Feed>, LiveError>;
+}

@@ -1,0 +1,67 @@
+//! What rooms need to know of people, from the services that know it.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use tonic::Status;
+use tutti_common::{ids::UserId, rpc::Transport};
+use tutti_proto::{
+    auth::{GetUsersRequest, auth_service_client::AuthServiceClient},
+    friends::{CheckFriendshipsRequest, friend_service_client::FriendServiceClient},
+};
+
+/// Those who know people do not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("accounts and friends do not answer")]
+pub struct PeopleError(#[from] pub Status);
+
+/// Who people are and who is whose friend.
+#[async_trait]
+pub trait People: Send + Sync + 'static {
+    /// A user's name; `None` if there is no such user.
+    async fn username(&self, user: UserId) -> Result<Option<String>, PeopleError>;
+
+    /// Which of the others are the user's friends.
+    async fn friends_among(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>, PeopleError>;
+}
+
+/// The auth service, over gRPC.
+#[derive(Clone, Debug)]
+pub struct RemotePeople {
+    auth: AuthServiceClient<Transport>,
+    friends: FriendServiceClient<Transport>,
+}
+
+impl RemotePeople {
+    /// Asks through `transport`.
+    #[must_use]
+    pub fn new(transport: Transport) -> Self {
+        Self {
+            auth: AuthServiceClient::new(transport.clone()),
+            friends: FriendServiceClient::new(transport),
+        }
+    }
+}
+
+#[async_trait]
+impl People for RemotePeople {
+    async fn username(&self, user: UserId) -> Result<Option<String>, PeopleError> {
+        let request = GetUsersRequest {
+            user_ids: vec![user.to_string()],
+        };
+        let answer = self.auth.clone().get_users(request).await?.into_inner();
+        Ok(answer.users.into_iter().next().map(|user| user.username))
+    }
+
+    async fn friends_among(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>, PeopleError> {
+        if others.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let request = CheckFriendshipsRequest {
+            user_id: user.to_string(),
+            other_user_ids: others.iter().map(ToString::to_string).collect(),
+        };
+        let answer = self.friends.clone().check_friendships(request).await?.into_inner();
+        Ok(answer.friend_ids.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+}

@@ -1,0 +1,282 @@
+//! Rooms over gRPC: decode, call, encode.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream::BoxStream};
+use tonic::{Request, Response, Status, service::Routes};
+use tutti_common::{
+    ids::{ConnectionId, RoomId, UserId},
+    shutdown::Shutdown,
+};
+use tutti_proto::{
+    rooms::{self as pb, room_event::Event, room_service_server::RoomServiceServer, sync_state_request},
+    timestamp,
+};
+
+use crate::{
+    convert,
+    domain::{PlaybackUpdate, Refusal, Song, SongUpdate},
+    error::RoomError,
+    live::{Connected, Feed},
+    service::Rooms,
+};
+
+/// The room service's routes. Streams end when the process does.
+#[must_use]
+pub fn routes(rooms: Rooms, shutdown: Shutdown) -> Routes {
+    Routes::new(RoomServiceServer::new(RoomRpc { rooms, shutdown }))
+}
+
+struct RoomRpc {
+    rooms: Rooms,
+    shutdown: Shutdown,
+}
+
+/// The acting user. Who has an id that is none does not exist.
+fn user(id: &str) -> Result<UserId, RoomError> {
+    id.parse().map_err(|_| RoomError::NoSuchUser)
+}
+
+/// A room to look at. An id that is none is a room that does not exist.
+fn room(id: &str) -> Result<RoomId, RoomError> {
+    id.parse().map_err(|_| RoomError::NotFound)
+}
+
+/// A room one says to be in.
+fn own_room(id: &str) -> Result<RoomId, RoomError> {
+    id.parse().map_err(|_| RoomError::Refused(Refusal::NotInRoom))
+}
+
+fn connection(id: Option<&str>) -> Result<Option<ConnectionId>, Status> {
+    id.map(str::parse)
+        .transpose()
+        .map_err(|_| Status::invalid_argument("connection_id: not a connection's id"))
+}
+
+fn connected(connections: &[pb::Connection]) -> Result<Vec<Connected>, Status> {
+    connections
+        .iter()
+        .map(|connected| {
+            let room = connected.room_id.as_deref().map(room).transpose()?;
+            let connection = connection(Some(&connected.connection_id))?;
+            Ok(Connected {
+                connection: connection.ok_or_else(|| Status::invalid_argument("connection_id: missing"))?,
+                user: user(&connected.user_id)?,
+                room,
+            })
+        })
+        .collect()
+}
+
+fn song_update(song: Option<sync_state_request::Song>) -> Result<SongUpdate, RoomError> {
+    match song {
+        None | Some(sync_state_request::Song::ClearSong(false)) => Ok(SongUpdate::Keep),
+        Some(sync_state_request::Song::ClearSong(true)) => Ok(SongUpdate::Clear),
+        Some(sync_state_request::Song::SongJson(json)) => {
+            Song::parse(&json).map(SongUpdate::Set).map_err(RoomError::Invalid)
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::room_service_server::RoomService for RoomRpc {
+    async fn create_room(
+        &self,
+        request: Request<pb::CreateRoomRequest>,
+    ) -> Result<Response<pb::CreateRoomResponse>, Status> {
+        let ask = request.into_inner();
+        let made = self
+            .rooms
+            .create(user(&ask.user_id)?, ask.name.as_deref(), ask.is_friends_only, ask.max_participants)
+            .await?;
+        Ok(Response::new(pb::CreateRoomResponse {
+            room: Some(convert::room(&made)),
+        }))
+    }
+
+    async fn join_room(&self, request: Request<pb::JoinRoomRequest>) -> Result<Response<pb::JoinRoomResponse>, Status> {
+        let ask = request.into_inner();
+        let room = room(&ask.room_id).map_err(|_| RoomError::NotJoinable)?;
+        let connection = connection(ask.connection_id.as_deref())?;
+        let joined = self.rooms.join(user(&ask.user_id)?, room, connection).await?;
+        Ok(Response::new(pb::JoinRoomResponse {
+            room: Some(convert::room(&joined)),
+        }))
+    }
+
+    async fn leave_room(
+        &self,
+        request: Request<pb::LeaveRoomRequest>,
+    ) -> Result<Response<pb::LeaveRoomResponse>, Status> {
+        let ask = request.into_inner();
+        let connection = connection(ask.connection_id.as_deref())?;
+        // Who leaves a room that is none has left it.
+        if let Ok(room) = room(&ask.room_id) {
+            self.rooms.leave(user(&ask.user_id)?, room, connection).await?;
+        }
+        Ok(Response::new(pb::LeaveRoomResponse {}))
+    }
+
+    async fn get_room(&self, request: Request<pb::GetRoomRequest>) -> Result<Response<pb::GetRoomResponse>, Status> {
+        let ask = request.into_inner();
+        let found = self.rooms.get(user(&ask.user_id)?, room(&ask.room_id)?).await?;
+        Ok(Response::new(pb::GetRoomResponse {
+            room: Some(convert::room(&found)),
+        }))
+    }
+
+    async fn list_rooms(
+        &self,
+        request: Request<pb::ListRoomsRequest>,
+    ) -> Result<Response<pb::ListRoomsResponse>, Status> {
+        let rooms = self.rooms.list(user(&request.into_inner().user_id)?).await?;
+        Ok(Response::new(pb::ListRoomsResponse {
+            rooms: rooms.iter().map(convert::room).collect(),
+        }))
+    }
+
+    async fn close_room(
+        &self,
+        request: Request<pb::CloseRoomRequest>,
+    ) -> Result<Response<pb::CloseRoomResponse>, Status> {
+        let ask = request.into_inner();
+        let by = ask.user_id.as_deref().map(user).transpose()?;
+        self.rooms.close(by, room(&ask.room_id)?).await?;
+        Ok(Response::new(pb::CloseRoomResponse {}))
+    }
+
+    async fn sync_state(
+        &self,
+        request: Request<pb::SyncStateRequest>,
+    ) -> Result<Response<pb::SyncStateResponse>, Status> {
+        let ask = request.into_inner();
+        let update = PlaybackUpdate {
+            playing: ask.playing,
+            position: ask.position,
+            current_time: ask.current_time,
+            timestamp_ms: ask.timestamp_ms,
+            rate: ask.rate,
+        };
+        let room = own_room(&ask.room_id)?;
+        let connection = connection(ask.connection_id.as_deref())?;
+        let song = song_update(ask.song)?;
+        let (version, accepted_at) = self
+            .rooms
+            .sync(user(&ask.user_id)?, room, connection, &update, song)
+            .await?;
+        Ok(Response::new(pb::SyncStateResponse {
+            version: convert::version(version),
+            accepted_at: Some(timestamp(accepted_at.0)),
+        }))
+    }
+
+    async fn get_state(&self, request: Request<pb::GetStateRequest>) -> Result<Response<pb::GetStateResponse>, Status> {
+        let ask = request.into_inner();
+        let found = self.rooms.state(user(&ask.user_id)?, own_room(&ask.room_id)?).await?;
+        Ok(Response::new(pb::GetStateResponse {
+            state: Some(convert::state(&found)),
+        }))
+    }
+
+    async fn transfer_host(
+        &self,
+        request: Request<pb::TransferHostRequest>,
+    ) -> Result<Response<pb::TransferHostResponse>, Status> {
+        let ask = request.into_inner();
+        let room = own_room(&ask.room_id)?;
+        let to = ask
+            .new_host_id
+            .parse()
+            .map_err(|_| RoomError::Refused(Refusal::NoSuchParticipant))?;
+        let version = self.rooms.transfer(user(&ask.user_id)?, room, to).await?;
+        Ok(Response::new(pb::TransferHostResponse {
+            version: convert::version(version),
+        }))
+    }
+
+    async fn renew_connections(
+        &self,
+        request: Request<pb::RenewConnectionsRequest>,
+    ) -> Result<Response<pb::RenewConnectionsResponse>, Status> {
+        let connections = connected(&request.into_inner().connections)?;
+        let detached = self.rooms.renew(&connections).await?;
+        Ok(Response::new(pb::RenewConnectionsResponse {
+            detached_connection_ids: detached.iter().map(ToString::to_string).collect(),
+        }))
+    }
+
+    async fn drop_connections(
+        &self,
+        request: Request<pb::DropConnectionsRequest>,
+    ) -> Result<Response<pb::DropConnectionsResponse>, Status> {
+        let connections = connected(&request.into_inner().connections)?;
+        self.rooms.drop_connections(&connections).await?;
+        Ok(Response::new(pb::DropConnectionsResponse {}))
+    }
+
+    async fn get_presence(
+        &self,
+        request: Request<pb::GetPresenceRequest>,
+    ) -> Result<Response<pb::GetPresenceResponse>, Status> {
+        let ask = request.into_inner();
+        let others = ask
+            .other_user_ids
+            .iter()
+            .map(|id| user(id))
+            .collect::<Result<Vec<_>, _>>()?;
+        let presences = self.rooms.presence(user(&ask.user_id)?, &others).await?;
+        Ok(Response::new(pb::GetPresenceResponse {
+            presences: presences
+                .iter()
+                .map(|presence| pb::Presence {
+                    user_id: presence.user.to_string(),
+                    online: presence.online,
+                    room_id: presence.room.map(|room| room.to_string()),
+                })
+                .collect(),
+        }))
+    }
+
+    type WatchRoomStream = BoxStream<'static, Result<pb::WatchRoomResponse, Status>>;
+
+    async fn watch_room(
+        &self,
+        request: Request<pb::WatchRoomRequest>,
+    ) -> Result<Response<Self::WatchRoomStream>, Status> {
+        let id = room(&request.into_inner().room_id)?;
+        // Subscribed first: what happens between the two is heard twice rather than not at all.
+        let feed = self.rooms.live.subscribe(id).await.map_err(RoomError::from)?;
+        let first = snapshot_event(&self.rooms, id).await?;
+        let rooms = self.rooms.clone();
+        let events = feed
+            .then(move |heard| {
+                let rooms = rooms.clone();
+                async move {
+                    match heard {
+                        Feed::Event(event) => Ok(event),
+                        Feed::Gap => snapshot_event(&rooms, id).await.map_err(Status::from),
+                    }
+                }
+            })
+            .skip_while({
+                let version = first.version;
+                move |event| std::future::ready(matches!(event, Ok(event) if event.version <= version))
+            });
+        let shutdown = self.shutdown.clone();
+        let stream = futures_util::stream::once(std::future::ready(Ok(first)))
+            .chain(events)
+            .map(|event| {
+                event.map(|event| pb::WatchRoomResponse {
+                    event: Some(Arc::unwrap_or_clone(event)),
+                })
+            })
+            .take_until(async move { shutdown.ending().await });
+        Ok(Response::new(stream.boxed()))
+    }
+}
+
+async fn snapshot_event(rooms: &Rooms, room: RoomId) -> Result<Arc<pb::RoomEvent>, RoomError> {
+    let snapshot = rooms.snapshot(room).await?;
+    let event = Event::Snapshot(convert::room(&snapshot));
+    Ok(Arc::new(convert::room_event(&snapshot.room, event, rooms.clock.now())))
+}

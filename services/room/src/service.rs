@@ -1,0 +1,451 @@
+//! What can be asked of rooms: facts are fetched, a rule decides, and what it decided goes to the record,
+//! to live state and to those who watch.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::{Mutex, MutexGuard};
+use tutti_common::{
+    clock::{SharedClock, UnixMs},
+    ids::{ConnectionId, RoomId, UserId},
+    limits::{Limiter, Rule},
+};
+
+use crate::{
+    RoomSettings,
+    convert::encode_event,
+    domain::{
+        Change, CloseReason, Command, Lease, LeaveReason, Playback, PlaybackUpdate, Room, RoomTerms, Seat, SongUpdate,
+        Version, View, apply,
+    },
+    error::RoomError,
+    live::{Connected, LiveState, Snapshot},
+    people::People,
+    store::RoomStore,
+};
+
+/// How long a join without a connection keeps its seat.
+const VISIT: Duration = Duration::from_secs(60);
+
+/// How long a connection counts as alive after its gateway said so. Gateways say so every 3 s.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// How long after a restart those who were in a room have to come back before their grace begins: a
+/// socket.io client tries again after at most 5 s and half as much jitter.
+const RETURN: Duration = Duration::from_secs(8);
+
+/// How often a change is tried again when another one came first.
+const TRIES: usize = 32;
+
+/// Changes of one room follow each other; rooms share this many locks.
+const STRIPES: usize = 256;
+
+/// The room service.
+#[derive(Clone)]
+pub struct Rooms {
+    pub(crate) live: Arc<dyn LiveState>,
+    pub(crate) store: Arc<dyn RoomStore>,
+    pub(crate) people: Arc<dyn People>,
+    pub(crate) clock: SharedClock,
+    pub(crate) settings: RoomSettings,
+    limiter: Arc<dyn Limiter>,
+    turns: Arc<Turns>,
+}
+
+/// Whose turn it is with a room. Compare-and-publish alone would be right, but a thousand who join at once
+/// would write the record a thousand times each.
+struct Turns {
+    stripes: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+impl Turns {
+    async fn take(&self, room: RoomId) -> MutexGuard<'_, ()> {
+        let stripe = usize::try_from(self.hasher.hash_one(room)).unwrap_or(0) % STRIPES;
+        self.stripes[stripe].lock().await
+    }
+}
+
+/// A user as their friends may see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Who.
+    pub user: UserId,
+    /// Whether a connection of theirs is alive.
+    pub online: bool,
+    /// The room they joined last, where the one who asks may join it.
+    pub room: Option<RoomId>,
+}
+
+impl Rooms {
+    /// Rooms on these engines.
+    #[must_use]
+    pub fn new(
+        live: Arc<dyn LiveState>,
+        store: Arc<dyn RoomStore>,
+        people: Arc<dyn People>,
+        limiter: Arc<dyn Limiter>,
+        clock: SharedClock,
+        settings: RoomSettings,
+    ) -> Self {
+        Self {
+            live,
+            store,
+            people,
+            clock,
+            settings,
+            limiter,
+            turns: Arc::new(Turns {
+                stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
+                hasher: RandomState::new(),
+            }),
+        }
+    }
+
+    /// Makes a room with the caller as host and only participant.
+    pub async fn create(
+        &self,
+        user: UserId,
+        name: Option<&str>,
+        is_friends_only: bool,
+        max_participants: Option<i64>,
+    ) -> Result<Snapshot, RoomError> {
+        let terms = RoomTerms::parse(name, is_friends_only, max_participants).map_err(RoomError::Invalid)?;
+        let now = self.clock.now();
+        let rule = Rule {
+            max: self.settings.rates.room_creations_per_hour,
+            window: Duration::from_secs(3600),
+        };
+        self.limiter.take(&format!("rooms:{user}"), rule, now).await?;
+        let username = self.people.username(user).await?.ok_or(RoomError::NoSuchUser)?;
+        let room = Room {
+            id: RoomId::new(),
+            host: user,
+            terms,
+            song: None,
+            playback: Playback::stopped(now),
+            version: Version::first(now),
+            created_at: now,
+            last_activity: now,
+            empty_since: None,
+        };
+        let seat = Seat {
+            user,
+            username,
+            joined_at: now,
+            leases: [(Lease::Visit, now + VISIT)].into(),
+        };
+        self.store.insert(&room, &seat).await?;
+        self.live.restore(room.clone(), vec![seat]).await?;
+        self.snapshot(room.id).await
+    }
+
+    /// Joins, or attaches a further connection.
+    pub async fn join(
+        &self,
+        user: UserId,
+        room: RoomId,
+        connection: Option<ConnectionId>,
+    ) -> Result<Snapshot, RoomError> {
+        let _turn = self.turns.take(room).await;
+        let mut username = None;
+        for _ in 0..TRIES {
+            let view = self.view(room, &[user]).await?.ok_or(RoomError::NotJoinable)?;
+            if !self.may_see(&view, user).await? {
+                return Err(RoomError::NotJoinable);
+            }
+            let username = match (view.seat(user), &username) {
+                (Some(seat), _) => seat.username.clone(),
+                (None, Some(known)) => String::clone(known),
+                (None, None) => {
+                    let name = self.people.username(user).await?.ok_or(RoomError::NoSuchUser)?;
+                    username.insert(name).clone()
+                }
+            };
+            let now = self.clock.now();
+            let command = Command::Join {
+                user,
+                username,
+                lease: connection.map_or(Lease::Visit, Lease::Connection),
+                alive_until: now + connection.map_or(VISIT, |_| LEASE),
+            };
+            let Some(change) = apply(&view, command, now)? else {
+                break;
+            };
+            if self.carry_out(view.room.version, change, now).await? {
+                if let Some(connection) = connection {
+                    let connected = Connected {
+                        connection,
+                        user,
+                        room: Some(room),
+                    };
+                    self.live.renew(&[connected], now + LEASE).await?;
+                }
+                return self.snapshot(room).await;
+            }
+        }
+        Err(RoomError::Contended)
+    }
+
+    /// Leaves, with one connection or altogether.
+    pub async fn leave(&self, user: UserId, room: RoomId, connection: Option<ConnectionId>) -> Result<(), RoomError> {
+        let command = match connection {
+            Some(connection) => Command::Detach { user, connection },
+            None => Command::Leave {
+                user,
+                reason: LeaveReason::Left,
+            },
+        };
+        match self.change(room, &[user], |_, _| Some(command.clone())).await {
+            Err(RoomError::NotFound) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// A room the user may see.
+    pub async fn get(&self, user: UserId, room: RoomId) -> Result<Snapshot, RoomError> {
+        let view = self.view(room, &[user]).await?.ok_or(RoomError::NotFound)?;
+        if !self.may_see(&view, user).await? {
+            return Err(RoomError::NotFound);
+        }
+        self.snapshot(room).await
+    }
+
+    /// The rooms a user is in, latest joined first.
+    pub async fn list(&self, user: UserId) -> Result<Vec<Snapshot>, RoomError> {
+        let mut rooms = Vec::new();
+        for room in self.live.rooms_of(user).await? {
+            rooms.extend(self.live.snapshot(room).await?);
+        }
+        Ok(rooms)
+    }
+
+    /// Ends a room: its host does, or, without a user, an operator.
+    pub async fn close(&self, user: Option<UserId>, room: RoomId) -> Result<(), RoomError> {
+        let mut reason = CloseReason::ByOperator;
+        if let Some(user) = user {
+            let view = self.view(room, &[user]).await?.ok_or(RoomError::NotFound)?;
+            if !self.may_see(&view, user).await? {
+                return Err(RoomError::NotFound);
+            }
+            if view.room.host != user {
+                return Err(RoomError::Forbidden);
+            }
+            reason = CloseReason::ByHost;
+        }
+        self.change(room, &[], |_, _| Some(Command::Close(reason))).await.map(drop)
+    }
+
+    /// The host says what plays where. Returns the new version and when it was accepted.
+    pub async fn sync(
+        &self,
+        by: UserId,
+        room: RoomId,
+        connection: Option<ConnectionId>,
+        update: &PlaybackUpdate,
+        song: SongUpdate,
+    ) -> Result<(Version, UnixMs), RoomError> {
+        let received_at = self.clock.now();
+        let playback = Playback::accept(update, received_at).map_err(RoomError::Invalid)?;
+        let command = Command::Sync {
+            by,
+            connection,
+            playback,
+            song,
+        };
+        let changed = self
+            .change(room, &[by], |_, _| Some(command.clone()))
+            .await
+            .map_err(hide_room)?;
+        Ok(changed.map_or((Version::default(), received_at), |change| {
+            (change.version, change.last_activity)
+        }))
+    }
+
+    /// What plays where, for a participant.
+    pub async fn state(&self, user: UserId, room: RoomId) -> Result<Room, RoomError> {
+        let view = self.view(room, &[user]).await?;
+        view.filter(|view| view.seat(user).is_some())
+            .map(|view| view.room)
+            .ok_or(RoomError::Refused(crate::domain::Refusal::NotInRoom))
+    }
+
+    /// The host hands over.
+    pub async fn transfer(&self, by: UserId, room: RoomId, to: UserId) -> Result<Version, RoomError> {
+        let changed = self
+            .change(room, &[by, to], |_, _| Some(Command::Transfer { by, to }))
+            .await
+            .map_err(hide_room)?;
+        match changed {
+            Some(room) => Ok(room.version),
+            None => Ok(self.state(by, room).await?.version),
+        }
+    }
+
+    /// Connections are alive. Returns those whose seat is gone.
+    pub async fn renew(&self, connections: &[Connected]) -> Result<Vec<ConnectionId>, RoomError> {
+        Ok(self.live.renew(connections, self.clock.now() + LEASE).await?)
+    }
+
+    /// Connections are gone; their users keep their places for the grace period.
+    pub async fn drop_connections(&self, connections: &[Connected]) -> Result<(), RoomError> {
+        Ok(self.live.drop_connections(connections, self.clock.now()).await?)
+    }
+
+    /// Who is online, and where `viewer` may join them.
+    pub async fn presence(&self, viewer: UserId, others: &[UserId]) -> Result<Vec<Presence>, RoomError> {
+        let online = self.live.online(others, self.clock.now()).await?;
+        let mut views = HashMap::new();
+        for &other in others {
+            for room in self.live.rooms_of(other).await? {
+                if let Some(view) = self.live.view(room, &[viewer, other]).await? {
+                    views.entry(other).or_insert_with(Vec::new).push(view);
+                }
+            }
+        }
+        let hosts = views
+            .values()
+            .flatten()
+            .filter(|view| hidden_from(view, viewer))
+            .map(|view| view.room.host)
+            .collect::<HashSet<_>>();
+        let hosts = hosts.into_iter().collect::<Vec<_>>();
+        let friends = self.people.friends_among(viewer, &hosts).await?;
+        let visible = |view: &&View| !hidden_from(view, viewer) || friends.contains(&view.room.host);
+        Ok(others
+            .iter()
+            .map(|&user| Presence {
+                user,
+                online: online.contains(&user),
+                room: views
+                    .get(&user)
+                    .and_then(|views| views.iter().find(visible))
+                    .map(|view| view.room.id),
+            })
+            .collect())
+    }
+
+    /// Two users are no longer friends: where one is host of a friends-only room, the other goes.
+    pub async fn friendship_ended(&self, one: UserId, other: UserId) -> Result<(), RoomError> {
+        for (host, guest) in [(one, other), (other, one)] {
+            for room in self.live.rooms_of(guest).await? {
+                let changed = self
+                    .change(room, &[guest], |view, _| {
+                        (view.room.terms.is_friends_only && view.room.host == host).then_some(Command::Leave {
+                            user: guest,
+                            reason: LeaveReason::AccessRevoked,
+                        })
+                    })
+                    .await;
+                match changed {
+                    Ok(_) | Err(RoomError::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A room with its members, from live state or from the record.
+    pub async fn snapshot(&self, room: RoomId) -> Result<Snapshot, RoomError> {
+        if let Some(snapshot) = self.live.snapshot(room).await? {
+            return Ok(snapshot);
+        }
+        self.restore(room).await?;
+        self.live.snapshot(room).await?.ok_or(RoomError::NotFound)
+    }
+
+    /// Makes the change that `decide` wants after a look at the room; tries again when another one came
+    /// first. Returns the room afterwards, or `None` where nothing was to be done.
+    pub(crate) async fn change(
+        &self,
+        room: RoomId,
+        about: &[UserId],
+        decide: impl Fn(&View, UnixMs) -> Option<Command>,
+    ) -> Result<Option<Room>, RoomError> {
+        // A running position does not wait for the record, nor for those who do.
+        let mut turn = None;
+        for _ in 0..TRIES {
+            let view = self.view(room, about).await?.ok_or(RoomError::NotFound)?;
+            let now = self.clock.now();
+            let Some(command) = decide(&view, now) else {
+                return Ok(None);
+            };
+            let Some(change) = apply(&view, command, now)? else {
+                return Ok(None);
+            };
+            if change.durable && turn.is_none() {
+                turn = Some(self.turns.take(room).await);
+                continue;
+            }
+            let after = change.room.clone();
+            if self.carry_out(view.room.version, change, now).await? {
+                return Ok(Some(after));
+            }
+        }
+        Err(RoomError::Contended)
+    }
+
+    /// First the record, then live state and those who watch: what anybody hears of is not lost.
+    async fn carry_out(&self, expected: Version, change: Change, now: UnixMs) -> Result<bool, RoomError> {
+        if change.closed {
+            self.store.delete(change.room.id).await?;
+        } else if change.durable {
+            self.store.save(&change.room, &change.seats, now).await?;
+        }
+        let events = change
+            .events
+            .iter()
+            .map(|event| encode_event(&change.room, event, now))
+            .collect();
+        Ok(self.live.commit(expected, change, events).await?)
+    }
+
+    /// A room as the rules see it, from live state or from the record.
+    async fn view(&self, room: RoomId, about: &[UserId]) -> Result<Option<View>, RoomError> {
+        if let Some(view) = self.live.view(room, about).await? {
+            return Ok(Some(view));
+        }
+        self.restore(room).await?;
+        Ok(self.live.view(room, about).await?)
+    }
+
+    /// Brings a room back from the record. Its version rises above every one that was published before.
+    pub(crate) async fn restore(&self, room: RoomId) -> Result<(), RoomError> {
+        let Some((mut room, mut seats)) = self.store.load(room).await? else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        room.version = room.version.next(now);
+        room.empty_since = seats.is_empty().then_some(now);
+        for seat in &mut seats {
+            seat.leases.insert(Lease::Visit, now + RETURN);
+        }
+        Ok(self.live.restore(room, seats).await?)
+    }
+
+    async fn may_see(&self, view: &View, user: UserId) -> Result<bool, RoomError> {
+        if !hidden_from(view, user) {
+            return Ok(true);
+        }
+        let host = view.room.host;
+        Ok(self.people.friends_among(user, &[host]).await?.contains(&host))
+    }
+}
+
+/// Whether only a friend of the host may see the room, as far as `user` goes.
+fn hidden_from(view: &View, user: UserId) -> bool {
+    view.room.terms.is_friends_only && view.room.host != user && view.seat(user).is_none()
+}
+
+/// Who is not in a room is not told whether it exists.
+fn hide_room(error: RoomError) -> RoomError {
+    match error {
+        RoomError::NotFound => RoomError::Refused(crate::domain::Refusal::NotInRoom),
+        other => other,
+    }
+}

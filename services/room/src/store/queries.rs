@@ -1,0 +1,304 @@
+//! The statements, written once and compiled for each engine.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{Pool, Transaction, types::Json};
+use tutti_common::{
+    clock::UnixMs,
+    ids::{RoomId, UserId},
+};
+
+use super::{BEGIN, Db};
+use crate::{
+    domain::{Playback, Room, RoomName, RoomTerms, Seat, SeatChange, Song, Version},
+    store::{RoomStore, StoreError},
+};
+
+/// Rooms in one of the engines.
+pub(crate) struct SqlRooms {
+    pool: Pool<Db>,
+}
+
+impl SqlRooms {
+    pub(crate) fn new(pool: Pool<Db>) -> Self {
+        Self { pool }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct RoomRow {
+    room_id: String,
+    host_id: String,
+    name: Option<String>,
+    is_friends_only: bool,
+    max_participants: i32,
+    current_song: Option<String>,
+    playback_state: Json<PlaybackRow>,
+    version: i64,
+    created_at: DateTime<Utc>,
+    last_activity: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct SeatRow {
+    user_id: String,
+    username: String,
+    joined_at: DateTime<Utc>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PlaybackRow {
+    playing: bool,
+    position: f64,
+    current_time: f64,
+    timestamp_ms: f64,
+    rate: f64,
+}
+
+impl From<Playback> for PlaybackRow {
+    fn from(playback: Playback) -> Self {
+        Self {
+            playing: playback.playing,
+            position: playback.position,
+            current_time: playback.current_time,
+            timestamp_ms: playback.timestamp_ms,
+            rate: playback.rate,
+        }
+    }
+}
+
+fn broken(source: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Broken(Box::new(source))
+}
+
+impl RoomRow {
+    fn into_room(self, seats: &[Seat]) -> Result<Room, StoreError> {
+        let PlaybackRow {
+            playing,
+            position,
+            current_time,
+            timestamp_ms,
+            rate,
+        } = self.playback_state.0;
+        let last_activity = UnixMs::from_datetime(self.last_activity);
+        Ok(Room {
+            id: self.room_id.parse().map_err(broken)?,
+            host: self.host_id.parse().map_err(broken)?,
+            terms: RoomTerms {
+                // It was checked before it was written.
+                name: self.name.as_deref().and_then(|name| RoomName::parse(name).ok()),
+                is_friends_only: self.is_friends_only,
+                max_participants: u32::try_from(self.max_participants).map_err(broken)?,
+            },
+            song: self.current_song.map(Song::from_record),
+            playback: Playback {
+                playing,
+                position,
+                current_time,
+                timestamp_ms,
+                rate,
+            },
+            version: Version(self.version),
+            created_at: UnixMs::from_datetime(self.created_at),
+            last_activity,
+            empty_since: seats.is_empty().then_some(last_activity),
+        })
+    }
+}
+
+impl SeatRow {
+    fn into_seat(self) -> Result<Seat, StoreError> {
+        Ok(Seat {
+            user: self.user_id.parse().map_err(broken)?,
+            username: self.username,
+            joined_at: UnixMs::from_datetime(self.joined_at),
+            leases: BTreeMap::new(),
+        })
+    }
+}
+
+async fn update(transaction: &mut Transaction<'_, Db>, room: &Room) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE music_rooms
+         SET host_id = $2, current_song = $3, playback_state = $4, version = $5, last_activity = $6
+         WHERE room_id = $1 AND version < $5",
+    )
+    .bind(room.id.to_string())
+    .bind(room.host.to_string())
+    .bind(room.song.as_ref().map(|song| song.as_json().to_owned()))
+    .bind(Json(PlaybackRow::from(room.playback)))
+    .bind(room.version.0)
+    .bind(room.last_activity.to_datetime())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn sit_down(transaction: &mut Transaction<'_, Db>, room: RoomId, seat: &Seat) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO room_participants (id, room_id, user_id, username, joined_at, last_seen, is_active)
+         VALUES ($1, $2, $3, $4, $5, $5, $6)
+         ON CONFLICT (room_id, user_id) DO UPDATE
+         SET username = excluded.username, joined_at = excluded.joined_at, last_seen = excluded.last_seen,
+             is_active = excluded.is_active",
+    )
+    .bind(format!("{room}:{}", seat.user))
+    .bind(room.to_string())
+    .bind(seat.user.to_string())
+    .bind(seat.username.clone())
+    .bind(seat.joined_at.to_datetime())
+    .bind(true)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn get_up(
+    transaction: &mut Transaction<'_, Db>,
+    room: RoomId,
+    user: UserId,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE room_participants
+         SET is_active = $3, last_seen = $4
+         WHERE room_id = $1 AND user_id = $2",
+    )
+    .bind(room.to_string())
+    .bind(user.to_string())
+    .bind(false)
+    .bind(now.to_datetime())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl RoomStore for SqlRooms {
+    async fn insert(&self, room: &Room, first: &Seat) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        sqlx::query(
+            "INSERT INTO music_rooms
+                 (room_id, host_id, name, is_friends_only, max_participants, current_song, playback_state, version,
+                  created_at, last_activity)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(room.id.to_string())
+        .bind(room.host.to_string())
+        .bind(room.terms.name.as_ref().map(|name| name.as_str().to_owned()))
+        .bind(room.terms.is_friends_only)
+        .bind(i32::try_from(room.terms.max_participants).map_err(broken)?)
+        .bind(room.song.as_ref().map(|song| song.as_json().to_owned()))
+        .bind(Json(PlaybackRow::from(room.playback)))
+        .bind(room.version.0)
+        .bind(room.created_at.to_datetime())
+        .bind(room.last_activity.to_datetime())
+        .execute(&mut *transaction)
+        .await?;
+        sit_down(&mut transaction, room.id, first).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn save(&self, room: &Room, seats: &[SeatChange], now: UnixMs) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        update(&mut transaction, room).await?;
+        for change in seats {
+            match change {
+                SeatChange::Take(seat) => sit_down(&mut transaction, room.id, seat).await?,
+                SeatChange::Give(user) => get_up(&mut transaction, room.id, *user, now).await?,
+                // Leases are live state.
+                SeatChange::Hold(..) | SeatChange::Release(..) => {}
+            }
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn save_positions(&self, rooms: &[Room]) -> Result<(), StoreError> {
+        if rooms.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        for room in rooms {
+            update(&mut transaction, room).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn delete(&self, room: RoomId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM music_rooms WHERE room_id = $1")
+            .bind(room.to_string())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn load(&self, room: RoomId) -> Result<Option<(Room, Vec<Seat>)>, StoreError> {
+        let row = sqlx::query_as::<_, RoomRow>(
+            "SELECT room_id, host_id, name, is_friends_only, max_participants, current_song, playback_state, version,
+                    created_at, last_activity
+             FROM music_rooms
+             WHERE room_id = $1",
+        )
+        .bind(room.to_string())
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let seats = sqlx::query_as::<_, SeatRow>(
+            "SELECT user_id, username, joined_at
+             FROM room_participants
+             WHERE room_id = $1 AND is_active
+             ORDER BY joined_at, user_id",
+        )
+        .bind(room.to_string())
+        .fetch_all(&self.pool)
+        .await?
+        .into_iter()
+        .map(SeatRow::into_seat)
+        .collect::<Result<Vec<_>, _>>()?;
+        Ok(Some((row.into_room(&seats)?, seats)))
+    }
+
+    async fn list(&self, after: Option<RoomId>, limit: u32) -> Result<Vec<RoomId>, StoreError> {
+        sqlx::query_scalar::<_, String>(
+            "SELECT room_id
+             FROM music_rooms
+             WHERE room_id > $1
+             ORDER BY room_id
+             LIMIT $2",
+        )
+        .bind(after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?
+        .into_iter()
+        .map(|id| id.parse().map_err(broken))
+        .collect()
+    }
+
+    async fn abandoned(&self, since: UnixMs, limit: u32) -> Result<Vec<RoomId>, StoreError> {
+        sqlx::query_scalar::<_, String>(
+            "SELECT room_id
+             FROM music_rooms
+             WHERE last_activity < $1
+               AND NOT EXISTS (
+                   SELECT 1
+                   FROM room_participants
+                   WHERE room_participants.room_id = music_rooms.room_id AND is_active)
+             ORDER BY last_activity
+             LIMIT $2",
+        )
+        .bind(since.to_datetime())
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?
+        .into_iter()
+        .map(|id| id.parse().map_err(broken))
+        .collect()
+    }
+}

@@ -1,0 +1,192 @@
+//! What happens to rooms by itself: seats that nothing keeps, rooms that nobody is in, positions that are
+//! not in the record yet, friendships that end, leftovers in the record.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tutti_common::{rpc::Transport, shutdown::Shutdown};
+use tutti_proto::auth::{
+    FriendshipEnded, WatchAccountsRequest, auth_service_client::AuthServiceClient, watch_accounts_response::Event,
+};
+
+use crate::{
+    domain::{CloseReason, Command, LeaveReason},
+    error::RoomError,
+    live::Due,
+    service::Rooms,
+};
+
+/// How often is looked for what is due.
+const DUE_EVERY: Duration = Duration::from_millis(200);
+
+/// How often running positions go to the record; the contract allows 5 s.
+const RECORD_EVERY: Duration = Duration::from_secs(2);
+
+/// How much is taken at once.
+const BATCH: usize = 256;
+
+/// How long to wait before what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How much older than the grace an abandoned room is before the sweep takes it.
+const SWEEP_MARGIN: Duration = Duration::from_secs(60);
+
+impl Rooms {
+    /// Brings all rooms back from the record, then calls `ready`, then keeps them up until the end. `accounts`
+    /// is where ended friendships are heard of.
+    pub async fn run(self, accounts: Transport, shutdown: Shutdown, ready: impl FnOnce() + Send) {
+        while let Err(error) = self.restore_all().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot bring rooms back");
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = shutdown.ending() => return,
+            }
+        }
+        ready();
+        tokio::join!(
+            until_the_end(&shutdown, DUE_EVERY, || self.look_after_what_is_due()),
+            until_the_end(&shutdown, RECORD_EVERY, || self.record_positions()),
+            until_the_end(&shutdown, self.settings.cleanup_interval, || self.sweep()),
+            self.hear_of_friendships(accounts, &shutdown),
+        );
+        if let Err(error) = self.record_positions().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot record the last positions");
+        }
+    }
+
+    async fn restore_all(&self) -> Result<(), RoomError> {
+        let mut last = None;
+        loop {
+            let rooms = self.store.list(last, 500).await?;
+            let Some(&end) = rooms.last() else { return Ok(()) };
+            for room in rooms {
+                self.restore(room).await?;
+            }
+            last = Some(end);
+        }
+    }
+
+    /// Ends seats and rooms whose time is up.
+    ///
+    /// # Errors
+    /// When a part does not answer; what was claimed is due again soon.
+    pub async fn look_after_what_is_due(&self) -> Result<(), RoomError> {
+        loop {
+            let due = self.live.due(self.clock.now(), BATCH).await?;
+            let last = due.len() < BATCH;
+            for due in due {
+                match self.end(due).await {
+                    Ok(()) | Err(RoomError::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn end(&self, due: Due) -> Result<(), RoomError> {
+        // Each looks again: somebody may have come back since it was due.
+        match due {
+            Due::Seat(room, user) => {
+                let grace = self.settings.presence_grace;
+                self.change(room, &[user], |view, now| {
+                    let expired = view.seat(user).is_some_and(|seat| seat.expires_at(grace) <= now);
+                    expired.then_some(Command::Leave {
+                        user,
+                        reason: LeaveReason::Disconnected,
+                    })
+                })
+                .await?;
+            }
+            Due::Room(room) => {
+                let grace = self.settings.room_empty_grace;
+                self.change(room, &[], |view, now| {
+                    let over = view.room.empty_since.is_some_and(|since| since + grace <= now);
+                    over.then_some(Command::Close(CloseReason::Empty))
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts running positions into the record.
+    ///
+    /// # Errors
+    /// When the record does not answer; the positions are still running and will be put there later.
+    pub async fn record_positions(&self) -> Result<(), RoomError> {
+        let rooms = self.live.unrecorded().await?;
+        for batch in rooms.chunks(BATCH) {
+            self.store.save_positions(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes rooms out of the record that nobody is in and that live state does not look after.
+    ///
+    /// # Errors
+    /// When a part does not answer.
+    pub async fn sweep(&self) -> Result<(), RoomError> {
+        let since = self.clock.now() - self.settings.room_empty_grace - SWEEP_MARGIN;
+        for room in self.store.abandoned(since, 1_000).await? {
+            if self.live.view(room, &[]).await?.is_none() {
+                self.store.delete(room).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear_of_friendships(&self, accounts: Transport, shutdown: &Shutdown) {
+        let mut client = AuthServiceClient::new(accounts);
+        let listen = async {
+            loop {
+                match client.watch_accounts(WatchAccountsRequest {}).await {
+                    Ok(stream) => {
+                        let mut stream = stream.into_inner();
+                        while let Some(Ok(heard)) = stream.next().await {
+                            if let Some(Event::FriendshipEnded(ended)) = heard.event {
+                                self.end_friendship(&ended).await;
+                            }
+                        }
+                    }
+                    Err(status) => tracing::warn!(%status, "cannot hear of ended friendships"),
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        tokio::select! {
+            () = listen => {}
+            () = shutdown.ending() => {}
+        }
+    }
+
+    async fn end_friendship(&self, ended: &FriendshipEnded) {
+        let (Ok(one), Ok(other)) = (ended.user_id.parse(), ended.other_user_id.parse()) else {
+            tracing::error!("a friendship of unreadable users ended");
+            return;
+        };
+        if let Err(error) = self.friendship_ended(one, other).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot take a former friend out");
+        }
+    }
+}
+
+/// Does something every so often until the end; what fails is logged and done again in its time.
+async fn until_the_end<F>(shutdown: &Shutdown, every: Duration, mut what: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), RoomError>>,
+{
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = shutdown.ending() => return,
+        }
+        if let Err(error) = what().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "upkeep of rooms failed");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Putting the parts of a role together.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use tutti_auth::{Auth, AuthSettings, keys::SigningKeys};
+use tutti_common::{
+    admin::{self, Readiness},
+    clock::{SharedClock, SystemClock},
+    config::{Role, Secret, Settings},
+    http,
+    limits::{Limiter, SlidingLog},
+    rpc::{self, GuardLayer, Transport},
+    shutdown::Shutdown,
+    sql::Database,
+};
+use tutti_gateway::Gateway;
+use tutti_room::{RemotePeople, RoomSettings, Rooms, live::LocalLive};
+
+const DATABASE: &str = "the database";
+const ROOMS: &str = "rooms";
+
+/// The ports of a role.
+pub(crate) struct Bound {
+    http: Option<TcpListener>,
+    grpc: Option<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+impl Bound {
+    /// Binds what the role listens on.
+    pub(crate) async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        let http = match settings.role {
+            Role::Standalone | Role::Gateway => Some(listen("HTTP_ADDR", settings.http_addr).await?),
+            Role::Auth | Role::Room => None,
+        };
+        let grpc = match settings.role {
+            Role::Auth => Some(listen("AUTH_GRPC_ADDR", settings.auth_grpc_addr).await?),
+            Role::Room => Some(listen("ROOM_GRPC_ADDR", settings.room_grpc_addr).await?),
+            Role::Standalone | Role::Gateway => None,
+        };
+        let admin = match listen("ADMIN_ADDR", settings.admin_addr).await {
+            Ok(admin) => Some(admin),
+            // Nobody asked for the default one: a second Tutti on the machine is fine without it.
+            Err(error) if !settings.admin_addr_is_explicit => {
+                tracing::warn!("no admin address: {error:#}");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { http, grpc, admin })
+    }
+
+    /// Starts the role and says where it is once it can serve.
+    pub(crate) async fn start(
+        self,
+        settings: &Settings,
+        metrics: PrometheusHandle,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<()> {
+        let readiness = Readiness::default();
+        if let Some(admin) = self.admin {
+            let router = admin::router(readiness.clone(), metrics);
+            shutdown.spawn(http::serve(admin, router, shutdown.clone()));
+        }
+        let parts = Parts {
+            settings,
+            shutdown,
+            readiness: &readiness,
+            clock: Arc::new(SystemClock),
+            limiter: Arc::new(SlidingLog::default()),
+            guard: GuardLayer::new(settings.service_keys.clone(), shutdown.clone()),
+        };
+        match (settings.role, self.http, self.grpc) {
+            (Role::Standalone, Some(http), _) => parts.standalone(http).await,
+            (Role::Gateway, Some(http), _) => {
+                let auth = parts.dial(settings.auth_url.as_ref(), "gateway")?;
+                let room = parts.dial(settings.room_url.as_ref(), "gateway")?;
+                let address = http.local_addr()?;
+                parts.gateway(auth, room, http);
+                println!("tutti gateway is listening on http://{address}");
+                Ok(())
+            }
+            (Role::Auth, _, Some(grpc)) => {
+                let database = parts.open_database().await?;
+                let auth = parts.auth(&database)?;
+                parts.serve("auth", grpc, auth.routes(), tutti_auth::SERVICES).await?;
+                shutdown.spawn(auth.run(shutdown.clone()));
+                Ok(())
+            }
+            (Role::Room, _, Some(grpc)) => {
+                let database = parts.open_database().await?;
+                let accounts = parts.dial(settings.auth_url.as_ref(), "room")?;
+                let rooms = parts.room(&database, accounts);
+                let routes = tutti_room::routes(rooms, shutdown.clone());
+                parts.serve("room", grpc, routes, tutti_room::SERVICES).await
+            }
+            (_, None, None) | (Role::Standalone | Role::Gateway, None, _) | (_, _, None) => {
+                anyhow::bail!("a port of this role is not bound")
+            }
+        }
+    }
+}
+
+async fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {name} {address}"))
+}
+
+/// Brings the schema up to date.
+pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let database = open(&database_url(settings)?).await?;
+    database.migrate().await.context("cannot bring the schema up to date")?;
+    database.close().await;
+    println!("the schema is up to date");
+    Ok(())
+}
+
+async fn open(url: &Secret) -> anyhow::Result<Database> {
+    Database::open(url).await.context("cannot open the database")
+}
+
+/// Where the database is: as set, or SQLite in the data folder.
+fn database_url(settings: &Settings) -> anyhow::Result<Secret> {
+    if let Some(url) = &settings.database_url {
+        return Ok(url.clone());
+    }
+    make_folder(&settings.data_dir)?;
+    let file = settings.data_dir.join("tutti.db");
+    let file = file.to_str().context("TUTTI_DATA_DIR is not UTF-8")?;
+    // What SQLite's address takes for syntax is escaped.
+    let file = file.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Ok(Secret::new(&format!("sqlite:{file}")))
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+struct Parts<'a> {
+    settings: &'a Settings,
+    shutdown: &'a Shutdown,
+    readiness: &'a Readiness,
+    clock: SharedClock,
+    limiter: Arc<dyn Limiter>,
+    guard: GuardLayer,
+}
+
+impl Parts<'_> {
+    async fn open_database(&self) -> anyhow::Result<Database> {
+        self.readiness.wait_for(DATABASE);
+        let database = open(&database_url(self.settings)?).await?;
+        database.migrate().await.context("cannot bring the schema up to date")?;
+        self.readiness.have(DATABASE);
+        Ok(database)
+    }
+
+    fn auth(&self, database: &Database) -> anyhow::Result<Auth> {
+        let keys = match &self.settings.jwt_private_key_file {
+            Some(path) => SigningKeys::load(path)?,
+            None => SigningKeys::load_or_create(&self.settings.data_dir.join("signing-key.pem"))?,
+        };
+        Ok(Auth::new(
+            database,
+            keys,
+            self.limiter.clone(),
+            self.clock.clone(),
+            AuthSettings::from(self.settings),
+        ))
+    }
+
+    /// The room service, at work.
+    fn room(&self, database: &Database, accounts: Transport) -> Rooms {
+        let settings = RoomSettings::from(self.settings);
+        let rooms = Rooms::new(
+            Arc::new(LocalLive::new(settings.presence_grace, settings.room_empty_grace)),
+            tutti_room::store::open(database),
+            Arc::new(RemotePeople::new(accounts.clone())),
+            self.limiter.clone(),
+            self.clock.clone(),
+            settings,
+        );
+        self.readiness.wait_for(ROOMS);
+        let readiness = self.readiness.clone();
+        let ready = move || readiness.have(ROOMS);
+        self.shutdown
+            .spawn(rooms.clone().run(accounts, self.shutdown.clone(), ready));
+        rooms
+    }
+
+    fn gateway(&self, auth: Transport, room: Transport, listener: TcpListener) {
+        let gateway = Gateway::new(
+            auth,
+            room,
+            self.limiter.clone(),
+            self.clock.clone(),
+            self.settings.clone(),
+            self.readiness.clone(),
+            self.shutdown.clone(),
+        );
+        let router = gateway.router();
+        self.shutdown.spawn(gateway.run());
+        self.shutdown
+            .spawn(http::serve(listener, router, self.shutdown.clone()));
+    }
+
+    /// Everything in one process: the services are each other's transport.
+    async fn standalone(&self, listener: TcpListener) -> anyhow::Result<()> {
+        make_folder(&self.settings.data_dir)?;
+        let database = self.open_database().await?;
+        let auth = self.auth(&database)?;
+        let to_auth = self.in_process(auth.routes())?;
+        let rooms = self.room(&database, to_auth.clone());
+        let to_room = self.in_process(tutti_room::routes(rooms, self.shutdown.clone()))?;
+        self.shutdown.spawn(auth.run(self.shutdown.clone()));
+        let address = listener.local_addr()?;
+        self.gateway(to_auth, to_room, listener);
+        self.readiness.ready().await;
+        println!("Tutti is ready: http://{address}");
+        println!("Its data is in {}; Ctrl-C ends it.", self.settings.data_dir.display());
+        Ok(())
+    }
+
+    fn in_process(&self, routes: Routes) -> anyhow::Result<Transport> {
+        let key = self.key("standalone")?;
+        Ok(rpc::as_caller(rpc::in_process(routes, &self.guard), &key))
+    }
+
+    fn dial(&self, uri: Option<&tonic::transport::Uri>, name: &str) -> anyhow::Result<Transport> {
+        let uri = uri.context("the address of a service is missing")?.clone();
+        Ok(rpc::as_caller(rpc::dial(uri), &self.key(name)?))
+    }
+
+    fn key(&self, name: &str) -> anyhow::Result<Secret> {
+        self.settings.service_keys.of(name).context("there is no service key")
+    }
+
+    async fn serve(
+        &self,
+        name: &str,
+        listener: TcpListener,
+        routes: Routes,
+        services: &[&'static str],
+    ) -> anyhow::Result<()> {
+        let address = listener.local_addr()?;
+        let (routes, _health) = rpc::with_reflection_and_health(routes, services).await?;
+        self.shutdown.spawn(rpc::serve(
+            listener,
+            routes,
+            self.guard.clone(),
+            self.shutdown.clone(),
+        ));
+        println!("tutti {name} is listening on {address}");
+        Ok(())
+    }
+}

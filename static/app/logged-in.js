@@ -1,0 +1,366 @@
+import { FriendRoomClient } from '../friend-room-client.js';
+import { AudioPlayer } from '../player/audio-player.js';
+import { Conductor } from '../player/conductor.js';
+import { songKey } from '../player/player.js';
+import { bundledTracks, songFromText } from '../player/songs.js';
+import { YouTubePlayer } from '../player/youtube-player.js';
+import { complain, tell } from '../ui/announce.js';
+import { showLink } from '../ui/dialog.js';
+import { friendsView } from '../ui/friends.js';
+import { h } from '../ui/dom.js';
+import { mediaKeys } from '../ui/media-keys.js';
+import { roomPage } from '../ui/room.js';
+import { roomsView, roomTitle } from '../ui/rooms.js';
+import { shell } from '../ui/shell.js';
+import { Directory } from './directory.js';
+import { Names } from './names.js';
+import { goTo, roomInPath, roomPath } from './path.js';
+import { loadSession, saveDevice, saveSession } from './storage.js';
+import { inWords } from './words.js';
+
+/**
+ * @typedef {import('../core/types.js').Session} Session
+ * @typedef {import('../core/types.js').Song} Song
+ * @typedef {import('./storage.js').Device} Device
+ * @typedef {import('../ui/shell.js').Place} Place
+ */
+
+const TICK_MS = 200;
+const PEOPLE_SHOWN = 100;
+// In a crowd, every coming and going would drown what one wants to hear.
+const CROWD = 30;
+
+/** @type {Record<string, string>} */
+const CONNECTION_WORDS = { connecting: 'Connecting…', reconnecting: 'Reconnecting…', disconnected: 'Offline', connected: '' };
+/** @type {Record<string, string>} */
+const LEFT_WORDS = {
+  access_revoked: 'This room is for friends of its host only, so you are out of it.',
+  rejoin_failed: 'Your way back into the room is closed; it may have ended.',
+};
+
+/** The page of somebody logged in: joins the client, the music and the views, and owns none of their rules. */
+export class LoggedIn {
+  /** @param {{session: Session, audio: HTMLAudioElement, theme: HTMLElement, device: Device, onEnd: (words: string) => void}} parts */
+  constructor({ session, audio, theme, device, onEnd }) {
+    this.onEnd = onEnd;
+    this.ended = false;
+    this.device = device;
+    this.names = new Names();
+    this.names.learn([session.user]);
+    /** @type {Place} */
+    this.place = 'rooms';
+    this.connection = 'Connecting…';
+    /** @type {Song[]} */
+    this.tracks = [];
+    this.leaving = false;
+    /** The place to go to once connected. */
+    this.wanted = location.pathname;
+    this.client = this.#connectedClient(session);
+    this.directory = new Directory(this.client, () => this.#learned(), (error) => this.#stale(error));
+    const fail = (/** @type {unknown} */ error) => complain(inWords(error));
+
+    this.rooms = roomsView({ create: (name, only) => this.#create(name, only), join: (id) => this.#join(id), fail });
+    this.friends = friendsView({ ...this.#friendActions(), join: (id) => this.#join(id), fail });
+    this.room = roomPage(this.#roomActions(fail), device);
+    this.shell = shell({
+      go: (place) => this.#go(place, true),
+      logOut: () => void this.#logOut(),
+    }, [h('div', { class: 'home' }, this.rooms.element, this.friends.element), this.room.element]);
+    this.shell.themeSlot.append(theme);
+    this.element = this.shell.element;
+
+    this.conductor = new Conductor({
+      audio: new AudioPlayer(audio),
+      youtube: new YouTubePlayer(this.room.videoPlace),
+      // The conductor speaks up while it is being made.
+      onChange: () => { if (this.conductor) this.#showRoom(); },
+      onMeasure: () => { if (this.conductor) this.room.measured(this.conductor.view()); },
+    });
+    this.#tune(device);
+    this.media = mediaKeys({
+      play: () => this.conductor.play(), pause: () => this.conductor.pause(), seek: (seconds) => this.conductor.seek(seconds),
+    });
+    this.ticker = setInterval(() => { if (this.client.room) this.room.tick(); }, TICK_MS);
+    this.onPop = () => void this.#follow(location.pathname);
+    addEventListener('popstate', this.onPop);
+  }
+
+  get userId() { return this.client.userId; }
+
+  async start() {
+    this.#show();
+    void bundledTracks().then((tracks) => { this.tracks = tracks; this.#show(); }, () => undefined);
+    void this.directory.refresh();
+    try {
+      await this.client.connect();
+      await this.#arrive();
+    } catch (error) {
+      // The client keeps trying.
+      if (!this.ended) this.#complain(error);
+    }
+  }
+
+  async #arrive() {
+    const path = this.wanted;
+    this.wanted = '';
+    if (path && !this.ended) await this.#follow(path);
+  }
+
+  stop() {
+    this.ended = true;
+    removeEventListener('popstate', this.onPop);
+    clearInterval(this.ticker);
+    this.directory.stop();
+    this.conductor.dispose();
+    this.media.clear();
+    this.client.disconnect();
+  }
+
+  // The client.
+
+  /** @param {Session} session */
+  #connectedClient(session) {
+    const client = new FriendRoomClient('', session, {
+      loadSession,
+      onSession: (next) => {
+        if (this.ended) return;
+        if (next) saveSession(next);
+        else this.onEnd(this.leaving ? '' : 'Your session has ended. Please log in again.');
+      },
+    });
+    client.onConnectionChange = (state) => {
+      this.connection = CONNECTION_WORDS[state] ?? '';
+      this.#show();
+      // Where the first attempt failed, this is how the wanted place is reached after all.
+      if (state === 'connected') setTimeout(() => void this.#arrive());
+    };
+    client.onRoomStateChange = (state) => {
+      this.conductor.apply(state);
+      this.#show();
+    };
+    client.onUserJoined = (event) => this.#present(event, 'has come in');
+    client.onUserLeft = (event) => this.#present(event, 'has left');
+    client.onHostChanged = ({ host_id: id }) => {
+      tell(id === this.userId ? 'You lead the room now.' : `${this.names.of(id)} leads the room now.`);
+    };
+    client.onRoomLeft = ({ reason }) => {
+      if (reason === 'moved') return;
+      if (LEFT_WORDS[reason]) complain(LEFT_WORDS[reason]);
+      this.#outside();
+    };
+    client.onRoomClosed = ({ reason }) => {
+      if (reason === 'closed_by_host') tell('The host has closed this room.');
+      else if (reason !== 'empty') complain('This room was closed.');
+      this.#outside();
+    };
+    client.onError = (error) => { if (error.code !== 'UNAVAILABLE') this.#complain(error); };
+    return client;
+  }
+
+  /** @param {{user_id: string, username: string, participant_count: number}} event @param {string} what */
+  #present(event, what) {
+    this.names.learn([event]);
+    this.conductor.setAudience(event.participant_count);
+    if (event.participant_count <= CROWD) tell(`${this.names.of(event.user_id)} ${what}.`);
+    this.#show();
+  }
+
+  // Going places.
+
+  /** @param {string} path */
+  async #follow(path) {
+    const room = roomInPath(path);
+    if (!room) return this.#go('rooms', false);
+    if (room === this.client.roomId) return this.#go('room', false);
+    try {
+      await this.#join(room);
+    } catch (error) {
+      this.#complain(error);
+      history.replaceState(null, '', '/');
+      this.#go('rooms', false);
+    }
+  }
+
+  /** @param {Place} place @param {boolean} push */
+  #go(place, push) {
+    const roomId = this.client.roomId;
+    this.place = place === 'room' && !roomId ? 'rooms' : place;
+    if (push) goTo(this.place === 'room' && roomId ? roomPath(roomId) : '/');
+    this.#show();
+    if (push) scrollTo({ top: 0 });
+    if (this.place === 'room') this.room.focus();
+    // On a phone the keyboard would jump up over the list.
+    if (this.place === 'friends' && push && matchMedia('(min-width: 900px)').matches) this.friends.focus();
+    if (this.place !== 'room') void this.directory.refresh();
+  }
+
+  /** @param {string} name @param {boolean} friendsOnly */
+  async #create(name, friendsOnly) {
+    const room = await this.client.createRoom(name || null, friendsOnly);
+    await this.#join(room.room_id);
+  }
+
+  /** @param {string} roomId */
+  async #join(roomId) {
+    if (roomId !== this.client.roomId) {
+      await this.client.joinRoom(roomId);
+      const { room } = this.client;
+      if (!room || this.ended) return;
+      this.conductor.enter(this.client, { ...room, is_host: this.client.isHost });
+    }
+    this.#go('room', true);
+  }
+
+  #outside() {
+    this.conductor.leave();
+    if (this.place === 'room' || roomInPath(location.pathname)) {
+      history.replaceState(null, '', '/');
+      this.#go('rooms', false);
+    }
+    this.#show();
+  }
+
+  async #logOut() {
+    this.leaving = true;
+    this.conductor.leave();
+    history.replaceState(null, '', '/');
+    await this.client.logout();
+    this.names.forget();
+    if (!this.ended) this.onEnd('');
+  }
+
+  // What the views may do.
+
+  #friendActions() {
+    const { client } = this;
+    /** @param {Promise<unknown>} work */
+    const then = async (work) => {
+      await work;
+      await this.directory.refresh();
+    };
+    return {
+      search: async (/** @type {string} */ text) => {
+        const users = await client.searchUsers(text);
+        this.names.learn(users);
+        return users;
+      },
+      ask: (/** @type {{user_id: string}} */ user) => then(client.sendFriendRequest({ receiver_id: user.user_id })),
+      accept: (/** @type {string} */ id) => then(client.acceptFriendRequest(id)),
+      reject: (/** @type {string} */ id) => then(client.rejectFriendRequest(id)),
+      withdraw: (/** @type {string} */ id) => then(client.withdrawFriendRequest(id)),
+      remove: (/** @type {{user_id: string}} */ friend) => then(client.removeFriend(friend.user_id)),
+    };
+  }
+
+  /** @param {(error: unknown) => void} fail */
+  #roomActions(fail) {
+    return {
+      fail,
+      keyOf: songKey,
+      transport: {
+        play: () => this.conductor.play(),
+        pause: () => this.conductor.pause(),
+        seek: (/** @type {number} */ seconds) => this.conductor.seek(seconds),
+        position: () => this.conductor.position(),
+        tune: (/** @type {Partial<Device>} */ change) => this.#tune(saveDevice(change)),
+      },
+      picker: {
+        choose: (/** @type {Song} */ song) => void this.conductor.choose(song),
+        parse: (/** @type {string} */ text) => songFromText(text, location.origin),
+      },
+      unlock: () => this.conductor.unlock(),
+      retry: () => this.conductor.retry(),
+      copyLink: () => this.#copyLink(),
+      leave: () => this.client.leaveRoom().then(() => this.#outside()),
+      close: async () => {
+        if (this.client.roomId) await this.client.closeRoom(this.client.roomId);
+      },
+      makeHost: (/** @type {{id: string}} */ person) => this.client.transferHost(person.id).then(() => undefined),
+    };
+  }
+
+  async #copyLink() {
+    const link = location.origin + roomPath(this.client.roomId ?? '');
+    try {
+      await navigator.clipboard.writeText(link);
+      tell('Link copied. Send it to someone who should hear this.');
+    } catch {
+      // No clipboard without https: the link is shown, to be copied by hand.
+      showLink(link);
+    }
+  }
+
+  /** @param {Device} device */
+  #tune(device) {
+    this.device = device;
+    this.conductor.setVolume(device.volume, device.muted);
+    this.conductor.setTrim(device.trimMs / 1000);
+  }
+
+  // Showing.
+
+  /** @param {unknown} error */
+  #complain(error) { complain(inWords(error)); }
+
+  /** @param {unknown} error a look at friends and rooms failed; the next one comes soon */
+  #stale(error) { if (!this.connection) console.warn(error); }
+
+  #learned() {
+    const { friends, received, sent } = this.directory;
+    this.names.learn([...friends, ...received.map(({ sender }) => sender), ...sent.map(({ receiver }) => receiver)]);
+    this.#show();
+  }
+
+  #show() {
+    if (this.ended || !this.shell) return;
+    const { directory, client, names } = this;
+    const room = client.room;
+    const username = client.user?.username ?? '';
+    const music = this.conductor.view();
+    const nameOf = (/** @type {string} */ id) => names.of(id);
+    const currentRoom = client.roomId;
+    this.room.element.hidden = this.place !== 'room';
+    this.shell.update({
+      place: this.place, username, requests: directory.received.length, connection: this.connection,
+      room: room && { title: roomTitle(room, nameOf), song: music.song, playing: music.playing },
+    });
+    this.rooms.update({ own: directory.own, friends: directory.open, nameOf, currentRoom, greeting: greeting(username) });
+    this.friends.update({
+      friends: directory.friends, received: directory.received, sent: directory.sent, currentRoom,
+      roomName: (id) => {
+        const known = directory.room(id);
+        return known ? roomTitle(known, nameOf) : 'a room';
+      },
+    });
+    this.#showRoom();
+  }
+
+  #showRoom() {
+    const { room, userId } = this.client;
+    if (!room) {
+      document.title = 'Tutti';
+      return;
+    }
+    const nameOf = (/** @type {string} */ id) => this.names.of(id);
+    const people = room.participants.map((id) => ({ id, name: nameOf(id), isHost: id === room.host_id, isSelf: id === userId }));
+    people.sort((a, b) => rank(a) - rank(b));
+    const title = roomTitle(room, nameOf);
+    const music = this.conductor.view();
+    this.room.update({
+      title, friendsOnly: room.is_friends_only, people: people.slice(0, PEOPLE_SHOWN), count: Math.max(room.participant_count, people.length),
+      hostName: nameOf(room.host_id), music, tracks: this.tracks,
+    });
+    this.media.update(music, title);
+    document.title = music.song && music.playing ? `${music.song.title} · ${title}` : `${title} · Tutti`;
+  }
+}
+
+/** The host first, then oneself. @param {{isHost: boolean, isSelf: boolean}} person */
+function rank({ isHost, isSelf }) { return isHost ? 0 : isSelf ? 1 : 2; }
+
+/** @param {string} username */
+function greeting(username) {
+  const hour = new Date().getHours();
+  const words = hour < 5 ? 'Still up' : hour < 12 ? 'Good morning' : hour < 18 ? 'Good afternoon' : 'Good evening';
+  return username ? `${words}, ${username}.` : words;
+}

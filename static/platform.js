@@ -1,0 +1,65 @@
+/**
+ * What the client needs from where it runs, a browser or Node: a Socket.IO client, the address of the
+ * server, and a word when the page or the network comes back. The only file of the client that knows
+ * of the DOM.
+ */
+import { SocketError } from './core/errors.js';
+
+/** @typedef {(url: string, options: Record<string, any>) => import('./core/types.js').SocketLike} Io */
+
+/**
+ * @param {Io} [given] The caller's own `io`; used as it is.
+ * @returns {Promise<Io>}
+ * @throws {Error} In Node, where socket.io-client is not installed.
+ * @throws {SocketError} `UNAVAILABLE` in a browser that could not load it.
+ */
+export async function loadIo(given) {
+  if (given) return given;
+  const inNode = typeof document === 'undefined' && 'process' in globalThis;
+  // Not literals: no build step is to follow them.
+  const source = inNode ? 'socket.io-client' : new URL('./vendor/socket.io.esm.min.js', import.meta.url).href;
+  try {
+    return (await import(source)).io;
+  } catch (cause) {
+    if (!inNode) throw new SocketError('UNAVAILABLE', 'the Socket.IO client could not be loaded');
+    throw new Error('socket.io-client is not installed: run "npm i socket.io-client", or pass its io as options.io', { cause });
+  }
+}
+
+/**
+ * @param {string} apiBase `""` for the page's own server, or `https://host`, with a path where the server has one.
+ * @returns {{ rest: string, socketUrl: () => string, socketPath: () => string }}
+ */
+export function endpoints(apiBase) {
+  const rest = apiBase.replace(/\/+$/, '');
+  const url = () => new URL(rest || '/', typeof location === 'undefined' ? undefined : location.href);
+  return {
+    rest,
+    socketUrl: () => url().origin,
+    socketPath: () => `${url().pathname.replace(/\/$/, '')}/socket.io/`,
+  };
+}
+
+/**
+ * Calls `wake` whenever the page becomes visible or the network comes back.
+ *
+ * @param {() => void} wake
+ * @returns {() => void} Ends it.
+ */
+export function watchWake(wake) {
+  if (typeof document === 'undefined') return () => {};
+  const visible = () => {
+    if (document.visibilityState === 'visible') wake();
+  };
+  document.addEventListener('visibilitychange', visible);
+  window.addEventListener('online', wake);
+  return () => {
+    document.removeEventListener('visibilitychange', visible);
+    window.removeEventListener('online', wake);
+  };
+}
+
+/** @returns {import('./core/types.js').LocksLike | null} The locks all tabs of this origin share. */
+export function browserLocks() {
+  return typeof navigator === 'undefined' ? null : navigator.locks ?? null;
+}

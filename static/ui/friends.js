@@ -1,0 +1,229 @@
+import { busy, h, keyed, setText } from './dom.js';
+import { confirmed } from './dialog.js';
+import { icon } from './icons.js';
+import { avatar } from './pictures.js';
+
+/**
+ * @typedef {import('../core/types.js').Friend} Friend
+ * @typedef {import('../core/types.js').FoundUser} FoundUser
+ * @typedef {import('../core/types.js').FriendRequest} FriendRequest
+ * @typedef {import('../core/types.js').PublicUser} PublicUser
+ *
+ * @typedef {object} FriendActions
+ * @property {(text: string) => Promise<FoundUser[]>} search
+ * @property {(user: PublicUser) => Promise<void>} ask
+ * @property {(requestId: string) => Promise<void>} accept
+ * @property {(requestId: string) => Promise<void>} reject
+ * @property {(requestId: string) => Promise<void>} withdraw
+ * @property {(friend: Friend) => Promise<void>} remove
+ * @property {(roomId: string) => Promise<void>} join
+ * @property {(error: unknown) => void} fail
+ *
+ * @typedef {object} FriendsShown
+ * @property {Friend[]} friends
+ * @property {FriendRequest[]} received
+ * @property {FriendRequest[]} sent
+ * @property {(roomId: string) => string} roomName
+ * @property {string | null} currentRoom
+ */
+
+const TYPING_MS = 250;
+
+/** @param {FriendActions} actions */
+export function friendsView(actions) {
+  /** @type {FriendsShown} */
+  let shown = { friends: [], received: [], sent: [], roomName: () => 'a room', currentRoom: null };
+  const search = searchBox(actions, () => shown);
+  const received = section('Asking to be friends', 'requests-received');
+  const friends = section('Friends', 'friends-list');
+  const sent = section('Waiting for an answer', 'requests-sent');
+  const lonely = h('p', { class: 'empty', testid: 'friends-empty', hidden: true },
+    'Nobody here yet. Search for a friend’s username above; music is better shared.');
+  friends.element.append(lonely);
+
+  return {
+    element: h('section', { class: 'panel friends', 'aria-label': 'Friends', testid: 'friends-view' },
+      search.element, received.element, friends.element, sent.element),
+    /** @param {FriendsShown} next */
+    update(next) {
+      shown = next;
+      const ordered = [...next.friends].sort(byPresence);
+      received.show(next.received.length);
+      sent.show(next.sent.length);
+      lonely.hidden = next.friends.length > 0;
+      keyed(received.list, next.received, (request) => request.request_id, (request) => requestRow(request, actions));
+      keyed(friends.list, ordered, (friend) => friend.user_id, (friend) => friendRow(friend, actions, () => shown));
+      keyed(sent.list, next.sent, (request) => request.request_id, (request) => sentRow(request, actions));
+      setText(friends.count, next.friends.length ? String(next.friends.length) : '');
+    },
+    focus() { search.focus(); },
+  };
+}
+
+/** Those one could join first, then those who are there. @param {Friend} a @param {Friend} b */
+function byPresence(a, b) {
+  const rank = (/** @type {Friend} */ friend) => (friend.room_id ? 0 : friend.online ? 1 : 2);
+  return rank(a) - rank(b) || a.username.localeCompare(b.username);
+}
+
+/** @param {string} title @param {string} testid */
+function section(title, testid) {
+  const count = h('span', { class: 'count' });
+  const list = h('ul', { class: 'people-list', testid });
+  const element = h('div', { class: 'section' }, h('h2', {}, title, ' ', count), list);
+  return {
+    element, list, count,
+    /** @param {number} size */
+    show(size) {
+      element.hidden = size === 0;
+      setText(count, size ? String(size) : '');
+    },
+  };
+}
+
+/** @param {PublicUser} user */
+function nameLines(user) {
+  return h('span', { class: 'person-name' },
+    h('strong', {}, user.username),
+    user.name ? h('span', { class: 'soft' }, user.name) : null);
+}
+
+/** @param {FriendActions} actions @param {() => FriendsShown} shown */
+function searchBox(actions, shown) {
+  const results = h('ul', { class: 'people-list results', testid: 'search-results' });
+  const note = h('p', { class: 'soft', role: 'status', testid: 'search-note' });
+  const input = h('input', {
+    id: 'friend-search', type: 'search', placeholder: 'Find someone by username', autocomplete: 'off',
+    autocapitalize: 'none', spellcheck: false, maxLength: 64, testid: 'friend-search',
+    'aria-label': 'Find someone by username',
+  });
+  let timer = 0;
+  let asked = 0;
+
+  async function look() {
+    const text = input.value.trim();
+    const turn = ++asked;
+    if (!text) return show([], '');
+    try {
+      const users = await actions.search(text);
+      // Answers may overtake each other; the last letter typed counts.
+      if (turn === asked) show(users, users.length ? '' : `Nobody is called “${text}”.`);
+    } catch (error) {
+      if (turn === asked) actions.fail(error);
+    }
+  }
+  /** @param {FoundUser[]} users @param {string} words */
+  function show(users, words) {
+    setText(note, words);
+    keyed(results, users, (user) => user.user_id, (user) => resultRow(user, actions, shown, look));
+  }
+  input.addEventListener('input', () => {
+    clearTimeout(timer);
+    timer = setTimeout(look, TYPING_MS);
+  });
+  input.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape') return;
+    input.value = '';
+    void look();
+  });
+  return {
+    element: h('div', { class: 'search', role: 'search' }, h('div', { class: 'search-box' }, icon('search'), input), note, results),
+    focus: () => input.focus(),
+  };
+}
+
+/** @param {FoundUser} first @param {FriendActions} actions @param {() => FriendsShown} shown @param {() => Promise<void>} again */
+function resultRow(first, actions, shown, again) {
+  let user = first;
+  const picture = avatar();
+  picture.update(first.username);
+  const state = h('span', { class: 'soft', testid: 'relationship' });
+  const button = h('button', { class: 'button small', type: 'button', testid: 'send-request' });
+  button.addEventListener('click', () => busy(button, async () => {
+    const request = shown().received.find(({ sender }) => sender.user_id === user.user_id);
+    if (user.relationship === 'request_received' && request) await actions.accept(request.request_id);
+    else await actions.ask(user);
+    await again();
+  }, actions.fail));
+  return {
+    element: h('li', { class: 'person', testid: 'search-result', 'data-username': first.username },
+      picture.element, nameLines(first), state, button),
+    /** @param {FoundUser} next */
+    update(next) {
+      user = next;
+      const open = next.relationship === 'none' || next.relationship === 'request_received';
+      button.hidden = !open;
+      setText(button, next.relationship === 'none' ? 'Ask' : 'Accept');
+      button.setAttribute('aria-label', next.relationship === 'none'
+        ? `Ask ${next.username} to be friends` : `Accept ${next.username} as a friend`);
+      setText(state, next.relationship === 'friend' ? 'Friend' : next.relationship === 'request_sent' ? 'Asked' : '');
+    },
+  };
+}
+
+/** @param {FriendRequest} request @param {FriendActions} actions */
+function requestRow({ request_id: id, sender }, actions) {
+  const picture = avatar();
+  picture.update(sender.username);
+  const accept = h('button', { class: 'button small primary', type: 'button', testid: 'accept-request', 'aria-label': `Accept ${sender.username}` }, 'Accept');
+  const reject = h('button', { class: 'button small quiet', type: 'button', testid: 'reject-request', 'aria-label': `Decline ${sender.username}` }, 'Decline');
+  accept.addEventListener('click', () => busy(accept, () => actions.accept(id), actions.fail));
+  reject.addEventListener('click', () => busy(reject, () => actions.reject(id), actions.fail));
+  return {
+    element: h('li', { class: 'person person-asking', testid: 'request-received', 'data-username': sender.username },
+      picture.element, nameLines(sender), h('span', { class: 'row' }, accept, reject)),
+    update() {},
+  };
+}
+
+/** @param {FriendRequest} request @param {FriendActions} actions */
+function sentRow({ request_id: id, receiver }, actions) {
+  const picture = avatar();
+  picture.update(receiver.username);
+  const withdraw = h('button', { class: 'button small quiet', type: 'button', testid: 'withdraw-request', 'aria-label': `Take back your request to ${receiver.username}` }, 'Take back');
+  withdraw.addEventListener('click', () => busy(withdraw, () => actions.withdraw(id), actions.fail));
+  return {
+    element: h('li', { class: 'person', testid: 'request-sent', 'data-username': receiver.username },
+      picture.element, nameLines(receiver), withdraw),
+    update() {},
+  };
+}
+
+/** @param {Friend} first @param {FriendActions} actions @param {() => FriendsShown} shown */
+function friendRow(first, actions, shown) {
+  let friend = first;
+  const picture = avatar();
+  const status = h('span', { class: 'soft status', testid: 'friend-status' });
+  const join = h('button', { class: 'button small primary', type: 'button', testid: 'join-friend' }, 'Join');
+  const remove = h('button', { class: 'icon-button faint', type: 'button', testid: 'remove-friend' }, icon('close'));
+  join.addEventListener('click', () => busy(join, async () => {
+    if (friend.room_id) await actions.join(friend.room_id);
+  }, actions.fail));
+  remove.addEventListener('click', async () => {
+    const sure = await confirmed({
+      title: `Remove ${friend.username}?`,
+      text: 'You will no longer see each other, or get into each other’s friends-only rooms.',
+      yes: 'Remove',
+    });
+    if (sure) await busy(remove, () => actions.remove(friend), actions.fail);
+  });
+  const element = h('li', { class: 'person', testid: 'friend', 'data-username': first.username },
+    h('span', { class: 'avatar-spot' }, picture.element, h('i', { class: 'presence' })),
+    h('span', { class: 'person-name' }, h('strong', {}, first.username), status),
+    join, remove);
+  return {
+    element,
+    /** @param {Friend} next */
+    update(next) {
+      friend = next;
+      const { currentRoom, roomName } = shown();
+      const here = next.room_id !== null && next.room_id === currentRoom;
+      picture.update(next.username);
+      element.dataset.online = String(next.online);
+      join.hidden = !next.room_id || here;
+      join.setAttribute('aria-label', `Join ${next.username}`);
+      remove.setAttribute('aria-label', `Remove ${next.username} from your friends`);
+      setText(status, here ? 'Here with you' : next.room_id ? `Listening in ${roomName(next.room_id)}` : next.online ? 'Online' : 'Offline');
+    },
+  };
+}

@@ -1,0 +1,105 @@
+import { busy, h, setText } from './dom.js';
+import { icon } from './icons.js';
+import { confirmed } from './dialog.js';
+import { peopleView } from './people.js';
+import { byline, songHue } from './pictures.js';
+import { songPicker } from './song-picker.js';
+import { stageView } from './stage.js';
+import { transportView, trimView } from './transport.js';
+
+/**
+ * @typedef {import('../core/types.js').Song} Song
+ * @typedef {import('./stage.js').Person} Person
+ * @typedef {import('../player/conductor.js').View} MusicView
+ *
+ * @typedef {object} RoomPageActions
+ * @property {import('./transport.js').TransportActions} transport
+ * @property {import('./song-picker.js').PickerActions} picker
+ * @property {() => void} unlock
+ * @property {() => void} retry
+ * @property {() => Promise<void>} copyLink
+ * @property {() => Promise<void>} leave
+ * @property {() => Promise<void>} close
+ * @property {(person: Person) => Promise<void>} makeHost
+ * @property {(error: unknown) => void} fail
+ * @property {(song: Song) => string} keyOf
+ *
+ * @typedef {object} RoomShown
+ * @property {string} title
+ * @property {boolean} friendsOnly
+ * @property {Person[]} people
+ * @property {number} count
+ * @property {string} hostName
+ * @property {MusicView} music
+ * @property {Song[]} tracks
+ */
+
+/** @param {RoomPageActions} actions @param {import('../app/storage.js').Device} device */
+export function roomPage(actions, device) {
+  const title = h('h1', { class: 'room-title', testid: 'room-title', tabIndex: -1 });
+  const kind = h('span', { class: 'badge', testid: 'room-kind' });
+  const close = h('button', { class: 'button small quiet danger-text', type: 'button', testid: 'close-room' }, icon('close'), 'Close');
+  const leave = h('button', { class: 'button small quiet', type: 'button', testid: 'leave-room' }, icon('leave'), 'Leave');
+  const copy = h('button', { class: 'button small', type: 'button', testid: 'copy-link' }, icon('link'), 'Copy link');
+  const stage = stageView(actions.transport.position);
+  const songTitle = h('h2', { class: 'song-title', testid: 'song-title' });
+  const artists = h('p', { class: 'song-artists', testid: 'song-artists' });
+  const problem = h('div', { class: 'song-problem', role: 'alert', testid: 'song-error' });
+  const retry = h('button', { class: 'button small', type: 'button', testid: 'retry-song', onclick: actions.retry }, 'Try again');
+  const unlock = h('button', { class: 'button primary tap', type: 'button', hidden: true, testid: 'tap-to-listen', onclick: actions.unlock },
+    icon('play'), 'Tap to listen');
+  const transport = transportView(actions.transport, device);
+  const people = peopleView(actions);
+  const picker = songPicker(actions.picker);
+
+  leave.addEventListener('click', () => busy(leave, actions.leave, actions.fail));
+  copy.addEventListener('click', () => busy(copy, actions.copyLink, actions.fail));
+  close.addEventListener('click', async () => {
+    const sure = await confirmed({
+      title: 'Close this room?', text: 'The music stops for everybody in it, and its link no longer leads anywhere.', yes: 'Close the room',
+    });
+    if (sure) await busy(close, actions.close, actions.fail);
+  });
+
+  const element = h('section', { class: 'room', 'aria-label': 'Room', testid: 'room-view' },
+    h('header', { class: 'room-head' },
+      h('div', { class: 'room-name' }, title, kind),
+      h('div', { class: 'row' }, copy, leave, close)),
+    h('div', { class: 'room-main' },
+      h('div', { class: 'stage-box' }, stage.element, stage.frame, unlock),
+      h('div', { class: 'now' }, songTitle, artists, h('div', { class: 'problem-row' }, problem, retry)),
+      transport.element),
+    h('div', { class: 'room-side' }, picker.element, people.element, trimView(actions.transport, device)));
+
+  return {
+    element,
+    videoPlace: stage.frame,
+    tick: transport.tick,
+    measured: transport.measured,
+    focus() { title.focus({ preventScroll: true }); },
+    /** @param {RoomShown} next */
+    update(next) {
+      const { music } = next;
+      setText(title, next.title);
+      title.title = next.title;
+      if (kind.dataset.kind !== String(next.friendsOnly)) {
+        kind.dataset.kind = String(next.friendsOnly);
+        kind.replaceChildren(icon(next.friendsOnly ? 'lock' : 'open'), next.friendsOnly ? 'Friends only' : 'Open to all');
+      }
+      close.hidden = !music.isHost;
+      setText(songTitle, music.song?.title ?? (music.isHost ? 'What shall we hear?' : 'Nothing playing yet'));
+      setText(artists, music.song ? byline(music.song) || (music.phase === 'loading' ? 'loading…' : '') : '');
+      setText(problem, music.phase === 'failed' ? music.problem : '');
+      retry.hidden = music.phase !== 'failed';
+      unlock.hidden = !music.blocked;
+      picker.element.hidden = !music.isHost;
+      element.classList.toggle('room-hosting', music.isHost);
+      element.classList.toggle('room-loading', music.phase === 'loading');
+      element.style.setProperty('--song-hue', String(songHue(music.song)));
+      stage.update({ song: music.song, playing: music.playing && !music.blocked && music.phase === 'ready', people: next.people });
+      transport.update(music, next.hostName);
+      people.update(next.people, next.count, music.isHost);
+      picker.update(next.tracks, music.song ? actions.keyOf(music.song) : '', actions.keyOf);
+    },
+  };
+}

@@ -1,0 +1,239 @@
+// Two friends, and later a third, each in a browser of their own, through the page as people use it.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { startTutti } from '../support/server.mjs';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const PASSWORD = 'a short sentence will do';
+const TOGETHER_S = 0.3;
+const STORY_MS = 60_000;
+
+/** @param {string} id */
+const byId = (id) => `[data-testid="${id}"]`;
+
+/** @type {Awaited<ReturnType<typeof startTutti>>} */
+let tutti;
+/** @type {import('playwright-core').Browser[]} */
+const browsers = [];
+
+/**
+ * A person: a browser of their own, so that nothing but the server connects them to the others.
+ * @param {string} username
+ */
+async function person(username) {
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-background-networking',
+      '--autoplay-policy=no-user-gesture-required',
+    ],
+  });
+  browsers.push(browser);
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  /** @type {string[]} */
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  await page.goto(tutti.url);
+  return { username, browser, page, faults };
+}
+
+/** @typedef {Awaited<ReturnType<typeof person>>} Person */
+
+/** @param {Person} who */
+async function register({ page, username }) {
+  await page.click(byId('tab-register'));
+  await page.fill(byId('register-username'), username);
+  await page.fill(byId('register-email'), `${username}@example.org`);
+  await page.fill(byId('register-password'), PASSWORD);
+  await page.click(byId('register-submit'));
+  await page.waitForSelector(byId('rooms-view'));
+}
+
+/** @param {Person} one @param {Person} other */
+async function befriend(one, other) {
+  await one.page.fill(byId('friend-search'), other.username);
+  await one.page.click(`${byId('search-result')}[data-username="${other.username}"] ${byId('send-request')}`);
+  await one.page.waitForSelector(`${byId('request-sent')}[data-username="${other.username}"]`);
+  await other.page.click(`${byId('request-received')}[data-username="${one.username}"] ${byId('accept-request')}`);
+  await other.page.waitForSelector(`${byId('friend')}[data-username="${one.username}"]`);
+}
+
+/**
+ * Where everybody's `<audio>` is, brought to one moment: the machine's clock, read together with it.
+ * @param {Person[]} people
+ * @returns {Promise<number[]>} seconds, as if all had been read now
+ */
+async function positions(people) {
+  const reads = await Promise.all(people.map(({ page }) => page.evaluate(() => {
+    const audio = /** @type {HTMLAudioElement} */ (document.querySelector('[data-testid="audio"]'));
+    return { position: audio.currentTime, at: Date.now(), moving: !audio.paused };
+  })));
+  const now = Date.now();
+  return reads.map(({ position, at, moving }) => position + (moving ? (now - at) / 1000 : 0));
+}
+
+/** @param {number[]} values */
+const spread = (values) => Math.max(...values) - Math.min(...values);
+
+/** @param {Person} who @param {number} seconds */
+const playsPast = (who, seconds) => who.page.waitForFunction((least) => {
+  const audio = /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'));
+  return audio && !audio.paused && audio.currentTime > least;
+}, seconds);
+
+/** The page's own measurement says that it has found its place. @param {Person} who */
+const inSync = ({ page }) => page.waitForSelector(`${byId('sync-offset')}[data-state="good"]`);
+
+/** @param {Person} who */
+const silent = ({ page }) => page.waitForFunction(
+  () => /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'))?.paused,
+);
+
+/** @param {Person[]} people */
+async function assertTogether(people) {
+  await Promise.all(people.map(inSync));
+  const places = await positions(people);
+  assert.ok(spread(places) < TOGETHER_S, `they are at ${places.map((place) => place.toFixed(3)).join(', ')} s`);
+}
+
+describe('friends listen together in their browsers', { timeout: 4 * STORY_MS }, () => {
+  /** @type {Person} */
+  let ann;
+  /** @type {Person} */
+  let bob;
+  /** @type {Person} */
+  let cleo;
+  let link = '';
+
+  before(async () => {
+    tutti = await startTutti({ env: { PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s', SOCKET_PING_TIMEOUT: '1s' } });
+    [ann, bob, cleo] = await Promise.all([person('ann'), person('bob'), person('cleo')]);
+  });
+
+  after(async () => {
+    await Promise.all(browsers.map((browser) => browser.close()));
+    await tutti?.stop();
+  });
+
+  test('a form says what is wrong with which field', { timeout: STORY_MS }, async () => {
+    await ann.page.click(byId('tab-register'));
+    await ann.page.fill(byId('register-username'), 'a');
+    await ann.page.fill(byId('register-email'), 'ann@example.org');
+    await ann.page.fill(byId('register-password'), 'short');
+    await ann.page.click(byId('register-submit'));
+    await ann.page.waitForSelector(`${byId('register-username-error')}:not(:empty)`);
+    await ann.page.waitForSelector(`${byId('register-password-error')}:not(:empty)`);
+    assert.equal(await ann.page.textContent(byId('register-email-error')), '');
+  });
+
+  test('three people register and become friends', { timeout: STORY_MS }, async () => {
+    await Promise.all([ann, bob, cleo].map(register));
+    await befriend(ann, bob);
+    await befriend(ann, cleo);
+    await ann.page.waitForSelector(`${byId('friend')}[data-username="bob"][data-online="true"]`);
+  });
+
+  test('a session outlives the page, and a new tab shares it', { timeout: STORY_MS }, async () => {
+    await bob.page.reload();
+    await bob.page.waitForSelector(byId('rooms-view'));
+    const tab = await bob.page.context().newPage();
+    await tab.goto(tutti.url);
+    await tab.waitForSelector(byId('rooms-view'));
+    await tab.close();
+  });
+
+  test('one opens a room for friends, and the other joins with a click', { timeout: STORY_MS }, async () => {
+    await ann.page.fill(byId('room-name'), 'Kitchen disco');
+    await ann.page.setChecked(byId('room-friends-only'), true);
+    await ann.page.click(byId('create-room'));
+    await ann.page.waitForURL('**/room/room_*');
+    link = ann.page.url();
+    await bob.page.click(`${byId('friend')}[data-username="ann"] ${byId('join-friend')}`);
+    await bob.page.waitForSelector(`${byId('room-view')}:visible`);
+    assert.equal(await bob.page.textContent(byId('room-title')), 'Kitchen disco');
+    assert.equal(bob.page.url(), link);
+    await ann.page.waitForSelector(`${byId('participant')}[data-username="bob"]`);
+    assert.equal(await bob.page.isDisabled(byId('play-pause')), true);
+    assert.match(await bob.page.textContent(byId('host-hint')) ?? '', /^ann leads/);
+  });
+
+  test('what one plays, both hear at the same second', { timeout: STORY_MS }, async () => {
+    await ann.page.click(`${byId('track')} >> nth=0`);
+    await Promise.all([playsPast(ann, 1), playsPast(bob, 1)]);
+    assert.equal(await bob.page.textContent(byId('song-title')), await ann.page.textContent(byId('song-title')));
+    await assertTogether([ann, bob]);
+  });
+
+  test('one who comes late by the link lands where the others are', { timeout: STORY_MS }, async () => {
+    await playsPast(ann, 4);
+    await cleo.page.click(byId('logout'));
+    await cleo.page.waitForSelector(byId('auth-view'));
+    await cleo.page.goto(link);
+    await cleo.page.waitForSelector(`${byId('invitation')}:visible`);
+    await cleo.page.fill(byId('login-login'), 'cleo');
+    await cleo.page.fill(byId('login-password'), PASSWORD);
+    await cleo.page.click(byId('login-submit'));
+    await playsPast(cleo, 4);
+    await assertTogether([ann, bob, cleo]);
+  });
+
+  test('a jump takes everybody along', { timeout: STORY_MS }, async () => {
+    await ann.page.fill(byId('seek'), '40');
+    await Promise.all([ann, bob, cleo].map((who) => playsPast(who, 40)));
+    await assertTogether([ann, bob, cleo]);
+  });
+
+  test('a pause reaches everybody, at one place', { timeout: STORY_MS }, async () => {
+    await ann.page.click(byId('play-pause'));
+    await Promise.all([ann, bob, cleo].map(silent));
+    const [place] = await positions([ann]);
+    await Promise.all([bob, cleo].map(({ page }) => page.waitForFunction((wanted) => {
+      const audio = /** @type {HTMLAudioElement} */ (document.querySelector('[data-testid="audio"]'));
+      return Math.abs(audio.currentTime - wanted) < 0.1;
+    }, place)));
+  });
+
+  test('a song that is not there is said in words, and the next one plays', { timeout: STORY_MS }, async () => {
+    await ann.page.fill(byId('song-link'), '/tracks/nothing-here.opus');
+    await ann.page.click(byId('play-link'));
+    for (const { page } of [ann, bob]) await page.waitForSelector(`${byId('song-error')}:not(:empty)`);
+    await ann.page.click(`${byId('track')} >> nth=1`);
+    await Promise.all([ann, bob, cleo].map((who) => playsPast(who, 1)));
+    for (const { page } of [ann, bob]) assert.equal(await page.textContent(byId('song-error')), '');
+    await assertTogether([ann, bob, cleo]);
+  });
+
+  test('when the host closes the browser, another leads on from there', { timeout: STORY_MS }, async () => {
+    const [left] = await positions([ann]);
+    await ann.browser.close();
+    await bob.page.waitForSelector(`${byId('participant')}[data-username="bob"][data-host="true"]`);
+    // Nobody has stopped anything: the music has gone on without its host.
+    await playsPast(bob, left);
+    await assertTogether([bob, cleo]);
+    await bob.page.click(byId('play-pause'));
+    await Promise.all([bob, cleo].map(silent));
+    await bob.page.click(byId('play-pause'));
+    await Promise.all([bob, cleo].map((who) => playsPast(who, left)));
+    await assertTogether([bob, cleo]);
+  });
+
+  test('the host gives the lead away, and leaves', { timeout: STORY_MS }, async () => {
+    await bob.page.click(`${byId('participant')}[data-username="cleo"] ${byId('make-host')}`);
+    await cleo.page.waitForSelector(`${byId('participant')}[data-username="cleo"][data-host="true"]`);
+    await bob.page.waitForSelector(`${byId('play-pause')}:disabled`);
+    await bob.page.click(byId('leave-room'));
+    await bob.page.waitForSelector(`${byId('rooms-view')}:visible`);
+    await cleo.page.waitForSelector(`${byId('participant')}[data-username="bob"]`, { state: 'detached' });
+    await cleo.page.click(byId('close-room'));
+    await cleo.page.click(byId('confirm-yes'));
+    await cleo.page.waitForSelector(`${byId('rooms-view')}:visible`);
+  });
+
+  test('no page has broken on the way', () => {
+    for (const { username, faults } of [ann, bob, cleo]) assert.deepEqual(faults, [], username);
+  });
+});
