@@ -9,7 +9,10 @@ CREATE TABLE music_rooms (
     -- A JSON object as the host sent it: jsonb would reorder its members and refuse "\u0000".
     current_song text,
     playback_state jsonb NOT NULL,
+    -- Rises with syncs and changes of host: what clients go by.
     version bigint NOT NULL,
+    -- Rises with every change: what orders them.
+    revision bigint NOT NULL,
     created_at timestamptz NOT NULL,
     last_activity timestamptz NOT NULL
 );

@@ -9,7 +9,10 @@ CREATE TABLE music_rooms (
     -- A JSON object as the host sent it.
     current_song text,
     playback_state text NOT NULL,
+    -- Rises with syncs and changes of host: what clients go by.
     version integer NOT NULL,
+    -- Rises with every change: what orders them.
+    revision integer NOT NULL,
     created_at text NOT NULL,
     last_activity text NOT NULL
 ) STRICT;

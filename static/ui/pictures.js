@@ -23,8 +23,9 @@ export function songHue(song) { return (265 + (hash(song?.title ?? 'Tutti') % 14
 /** @param {string} name */
 export function initials(name) {
   // Every guest begins alike; what tells them apart comes after.
-  const parts = name.replace(/^Guest /, '').split(/[\s._-]+/).filter(Boolean);
-  const letters = parts.length > 1 ? parts[0][0] + parts[1][0] : name.slice(0, 2);
+  const own = name.replace(/^Guest /, '');
+  const parts = own.split(/[\s._-]+/).filter(Boolean);
+  const letters = parts.length > 1 ? parts[0][0] + parts[1][0] : own.slice(0, 2);
   return letters.toUpperCase();
 }
 

@@ -88,7 +88,7 @@ struct Member {
 enum Hears {
     /// Its join is under way; what comes meanwhile is kept.
     Later(Vec<Arc<RoomEvent>>),
-    /// What is newer than the version it has.
+    /// What is newer than the revision it has.
     After(u64),
 }
 
@@ -192,7 +192,7 @@ impl Fanout {
         connection.send(event_to_client("room_joined", message));
         let member = Member {
             connection: connection.clone(),
-            hears: Hears::After(joined.version),
+            hears: Hears::After(joined.revision),
             leaving: None,
         };
         if let Some(before) = audience.members.insert(connection.id, member)
@@ -304,7 +304,8 @@ async fn feed(room: Arc<LocalRoom>, mut client: RoomServiceClient<Transport>, cl
 fn closed_meanwhile(room_id: &str, clock: &SharedClock) -> RoomEvent {
     RoomEvent {
         room_id: room_id.to_owned(),
-        version: u64::MAX,
+        version: 0,
+        revision: u64::MAX,
         at: Some(tutti_proto::timestamp(clock.now().0)),
         traceparent: None,
         event: Some(Event::RoomClosed(pb::RoomClosed {
@@ -366,7 +367,7 @@ fn tell(member: &mut Member, event: &Arc<RoomEvent>, message: &mut Option<Str>, 
             }
             return;
         }
-        Hears::After(version) if event.version <= *version => return,
+        Hears::After(revision) if event.revision <= *revision => return,
         Hears::After(_) => {}
     }
     let connection = &member.connection;

@@ -62,6 +62,7 @@ pub(crate) fn room(snapshot: &Snapshot) -> pb::Room {
         version: version(room.version),
         created_at: Some(timestamp(room.created_at.0)),
         last_activity: Some(timestamp(room.last_activity.0)),
+        revision: version(room.revision),
     }
 }
 
@@ -70,6 +71,7 @@ pub(crate) fn room_event(room: &Room, event: PbEvent, now: UnixMs) -> pb::RoomEv
     pb::RoomEvent {
         room_id: room.id.to_string(),
         version: version(room.version),
+        revision: version(room.revision),
         at: Some(timestamp(now.0)),
         traceparent: None,
         event: Some(event),

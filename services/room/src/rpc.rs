@@ -110,11 +110,14 @@ impl pb::room_service_server::RoomService for RoomRpc {
     ) -> Result<Response<pb::LeaveRoomResponse>, Status> {
         let ask = request.into_inner();
         let connection = connection(ask.connection_id.as_deref())?;
-        // Who leaves a room that is none has left it.
-        if let Ok(room) = room(&ask.room_id) {
-            self.rooms.leave(user(&ask.user_id)?, room, connection).await?;
-        }
-        Ok(Response::new(pb::LeaveRoomResponse {}))
+        let left_at = match room(&ask.room_id) {
+            Ok(room) => self.rooms.leave(user(&ask.user_id)?, room, connection).await?,
+            // Who leaves a room that is none has left it.
+            Err(_) => self.rooms.clock.now(),
+        };
+        Ok(Response::new(pb::LeaveRoomResponse {
+            left_at: Some(timestamp(left_at.0)),
+        }))
     }
 
     async fn get_room(&self, request: Request<pb::GetRoomRequest>) -> Result<Response<pb::GetRoomResponse>, Status> {
@@ -188,9 +191,10 @@ impl pb::room_service_server::RoomService for RoomRpc {
             .new_host_id
             .parse()
             .map_err(|_| RoomError::Refused(Refusal::NoSuchParticipant))?;
-        let version = self.rooms.transfer(user(&ask.user_id)?, room, to).await?;
+        let (version, accepted_at) = self.rooms.transfer(user(&ask.user_id)?, room, to).await?;
         Ok(Response::new(pb::TransferHostResponse {
             version: convert::version(version),
+            accepted_at: Some(timestamp(accepted_at.0)),
         }))
     }
 
@@ -259,8 +263,8 @@ impl pb::room_service_server::RoomService for RoomRpc {
                 }
             })
             .skip_while({
-                let version = first.version;
-                move |event| std::future::ready(matches!(event, Ok(event) if event.version <= version))
+                let revision = first.revision;
+                move |event| std::future::ready(matches!(event, Ok(event) if event.revision <= revision))
             });
         let shutdown = self.shutdown.clone();
         let stream = futures_util::stream::once(std::future::ready(Ok(first)))

@@ -129,6 +129,7 @@ impl Rooms {
             song: None,
             playback: Playback::stopped(now),
             version: Version::first(now),
+            revision: Version::first(now),
             created_at: now,
             last_activity: now,
             empty_since: None,
@@ -176,7 +177,7 @@ impl Rooms {
             let Some(change) = apply(&view, command, now)? else {
                 break;
             };
-            if self.carry_out(view.room.version, change, now).await? {
+            if self.carry_out(view.room.revision, change, now).await? {
                 if let Some(connection) = connection {
                     let connected = Connected {
                         connection,
@@ -191,8 +192,13 @@ impl Rooms {
         Err(RoomError::Contended)
     }
 
-    /// Leaves, with one connection or altogether.
-    pub async fn leave(&self, user: UserId, room: RoomId, connection: Option<ConnectionId>) -> Result<(), RoomError> {
+    /// Leaves, with one connection or altogether. Returns when that took effect.
+    pub async fn leave(
+        &self,
+        user: UserId,
+        room: RoomId,
+        connection: Option<ConnectionId>,
+    ) -> Result<UnixMs, RoomError> {
         let command = match connection {
             Some(connection) => Command::Detach { user, connection },
             None => Command::Leave {
@@ -201,8 +207,9 @@ impl Rooms {
             },
         };
         match self.change(room, &[user], |_, _| Some(command.clone())).await {
-            Err(RoomError::NotFound) => Ok(()),
-            other => other.map(drop),
+            Ok(Some(after)) => Ok(after.last_activity),
+            Ok(None) | Err(RoomError::NotFound) => Ok(self.clock.now()),
+            Err(error) => Err(error),
         }
     }
 
@@ -261,8 +268,8 @@ impl Rooms {
             .change(room, &[by], |_, _| Some(command.clone()))
             .await
             .map_err(hide_room)?;
-        Ok(changed.map_or((Version::default(), received_at), |change| {
-            (change.version, change.last_activity)
+        Ok(changed.map_or((Version::default(), received_at), |after| {
+            (after.version, after.last_activity)
         }))
     }
 
@@ -274,15 +281,15 @@ impl Rooms {
             .ok_or(RoomError::Refused(crate::domain::Refusal::NotInRoom))
     }
 
-    /// The host hands over.
-    pub async fn transfer(&self, by: UserId, room: RoomId, to: UserId) -> Result<Version, RoomError> {
+    /// The host hands over. Returns the room's version and when that took effect.
+    pub async fn transfer(&self, by: UserId, room: RoomId, to: UserId) -> Result<(Version, UnixMs), RoomError> {
         let changed = self
             .change(room, &[by, to], |_, _| Some(Command::Transfer { by, to }))
             .await
             .map_err(hide_room)?;
         match changed {
-            Some(room) => Ok(room.version),
-            None => Ok(self.state(by, room).await?.version),
+            Some(after) => Ok((after.version, after.last_activity)),
+            None => Ok((self.state(by, room).await?.version, self.clock.now())),
         }
     }
 
@@ -383,7 +390,7 @@ impl Rooms {
                 continue;
             }
             let after = change.room.clone();
-            if self.carry_out(view.room.version, change, now).await? {
+            if self.carry_out(view.room.revision, change, now).await? {
                 return Ok(Some(after));
             }
         }
@@ -421,6 +428,7 @@ impl Rooms {
         };
         let now = self.clock.now();
         room.version = room.version.next(now);
+        room.revision = room.revision.next(now).max(room.version);
         room.empty_since = seats.is_empty().then_some(now);
         for seat in &mut seats {
             seat.leases.insert(Lease::Visit, now + RETURN);

@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tonic::Status;
-use tutti_common::{clock::parse_rfc3339_ms, status::Reason};
-use tutti_proto::rooms::{
-    GetStateRequest, HostChangeReason, HostChanged, JoinRoomRequest, LeaveRoomRequest, SyncStateRequest,
-    TransferHostRequest, sync_state_request::Song,
+use tutti_common::{
+    clock::{UnixMs, parse_rfc3339_ms},
+    status::Reason,
+};
+use tutti_proto::{
+    rooms::{
+        GetStateRequest, HostChangeReason, HostChanged, JoinRoomRequest, LeaveRoomRequest, SyncStateRequest,
+        TransferHostRequest, sync_state_request::Song,
+    },
+    unix_ms,
 };
 
 use super::{
@@ -211,11 +217,14 @@ async fn leave_with_reason(
         room_id: room_id.to_owned(),
         connection_id: Some(connection.id_text.clone()),
     };
-    if let Err(status) = gateway.rooms().leave_room(request).await {
-        gateway.fanout.is_leaving(room_id, connection, None);
-        return Err(status.into());
-    }
-    let left = shapes::room_left(room_id, reason, gateway.clock.now());
+    let left_at = match gateway.rooms().leave_room(request).await {
+        Ok(answer) => answer.into_inner().left_at.unwrap_or_default(),
+        Err(status) => {
+            gateway.fanout.is_leaving(room_id, connection, None);
+            return Err(status.into());
+        }
+    };
+    let left = shapes::room_left(room_id, reason, UnixMs(unix_ms(&left_at)));
     gateway.fanout.detach(room_id, connection, &left);
     Ok(left)
 }
@@ -300,8 +309,8 @@ async fn transfer_host(gateway: &Gateway, connection: &Connection, room_id: Stri
         previous_host_id: connection.user_id.clone(),
         reason: HostChangeReason::Transferred.into(),
     };
-    let now = gateway.clock.now().to_rfc3339().into();
-    Ok(shapes::host_changed(&room_id, &changed, answer.version, &now))
+    let at = shapes::time(answer.accepted_at.as_ref());
+    Ok(shapes::host_changed(&room_id, &changed, answer.version, &at))
 }
 
 async fn authenticate(gateway: &Gateway, connection: &Connection, token: &str, expiry: &mut Expiry) -> Outcome {

@@ -48,6 +48,9 @@ use crate::Gateway;
 /// bounds what a flood can hold.
 const QUEUE: usize = 1_024;
 
+/// Packets a connection may have waiting to be sent; one that has more does not read, and is closed.
+const OUTBOX: usize = 512;
+
 /// How many events a connection may send at once above the steady rate.
 const BURST: u32 = 20;
 
@@ -88,6 +91,7 @@ pub(crate) fn service(
         .req_path("/socket.io")
         .ping_interval(settings.socket_ping_interval)
         .ping_timeout(settings.socket_ping_timeout)
+        .max_buffer_size(OUTBOX)
         .max_payload(max as u64)
         .ws_max_message_size(max)
         .ws_max_frame_size(max)

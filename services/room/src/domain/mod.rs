@@ -19,7 +19,7 @@ pub use rules::{Command, apply};
 pub use song::{Song, SongUpdate};
 pub use terms::{RoomName, RoomTerms};
 
-/// A room's version: rises with every change, whatever restarts. A hybrid logical clock (Kulkarni et al.
+/// What counts a room's changes: it rises, whatever restarts. A hybrid logical clock (Kulkarni et al.
 /// 2014): at least the time in Unix milliseconds, so that a version made after a restart is above every one
 /// that was made before it, even if those never reached the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +52,10 @@ pub struct Room {
     pub song: Option<Song>,
     /// Where it is.
     pub playback: Playback,
-    /// Rises with every change.
+    /// Rises with every accepted sync and every change of host: what clients go by.
     pub version: Version,
+    /// Rises with every change at all: what orders them.
+    pub revision: Version,
     /// When it was made.
     pub created_at: UnixMs,
     /// When it last changed.
@@ -138,7 +140,7 @@ pub enum SeatChange {
 /// What a command makes of a room.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The room afterwards, with its new version.
+    /// The room afterwards, with its new revision.
     pub room: Room,
     /// What happened to seats, in order.
     pub seats: Vec<SeatChange>,

@@ -91,11 +91,11 @@ pub fn apply(view: &View, command: Command, now: UnixMs) -> Result<Option<Change
     }
 }
 
-/// The room, one version on, with nothing else changed.
+/// The room, one revision on, with nothing else changed.
 fn changed(room: &Room, now: UnixMs) -> Change {
     Change {
         room: Room {
-            version: room.version.next(now),
+            revision: room.revision.next(now),
             last_activity: now,
             ..room.clone()
         },
@@ -116,7 +116,7 @@ fn join(
 ) -> Result<Change, Refusal> {
     let mut change = changed(&view.room, now);
     if let Some(seat) = view.seat(user) {
-        // A further connection: nobody else notices, and the record knows the seat already. The version
+        // A further connection: nobody else notices, and the record knows the seat already. The revision
         // rises all the same, so that a leave that did not see this connection has to look again.
         change.durable = false;
         match lease {
@@ -135,6 +135,7 @@ fn join(
     }
     if view.count == 0 && view.room.host != user {
         change.room.host = user;
+        change.room.version = change.room.revision;
         change.events.push(Event::HostChanged {
             host: user,
             previous: view.room.host,
@@ -189,6 +190,7 @@ fn leave(view: &View, user: UserId, reason: LeaveReason, now: UnixMs) -> Option<
         None => change.room.empty_since = Some(now),
         Some(heir) if view.room.host == user => {
             change.room.host = heir;
+            change.room.version = change.room.revision;
             change.events.push(Event::HostChanged {
                 host: heir,
                 previous: user,
@@ -229,6 +231,7 @@ fn sync(
         SongUpdate::Set(song) => change.room.song = Some(song),
     }
     change.room.playback = playback;
+    change.room.version = change.room.revision;
     change.durable = view.room.song != change.room.song || view.room.playback.turns_into(&playback);
     change.events.push(Event::StateSynced { by: connection });
     Ok(change)
@@ -244,6 +247,7 @@ fn transfer(view: &View, by: UserId, to: UserId, now: UnixMs) -> Result<Option<C
     }
     let mut change = changed(&view.room, now);
     change.room.host = to;
+    change.room.version = change.room.revision;
     change.events.push(Event::HostChanged {
         host: to,
         previous: by,
@@ -291,6 +295,7 @@ mod tests {
                 song: None,
                 playback: Playback::stopped(NOW),
                 version: Version::first(NOW),
+                revision: Version::first(NOW),
                 created_at: NOW,
                 last_activity: NOW,
                 empty_since: None,
@@ -341,7 +346,9 @@ mod tests {
         assert!(change.durable);
         let again = apply(&room_of(&[host, guest]), join(guest), NOW).unwrap().unwrap();
         assert!(again.events.is_empty());
-        assert!(again.room.version > room_of(&[host]).room.version);
+        let before = room_of(&[host]).room;
+        assert!(again.room.revision > before.revision);
+        assert_eq!(again.room.version, before.version);
     }
 
     #[test]

@@ -237,7 +237,7 @@ impl LiveState for LocalLive {
     async fn commit(&self, expected: Version, change: Change, events: Vec<RoomEvent>) -> Result<bool, LiveError> {
         let mut state = self.state();
         let id = change.room.id;
-        let Some(live) = state.rooms.get_mut(&id).filter(|live| live.room.version == expected) else {
+        let Some(live) = state.rooms.get_mut(&id).filter(|live| live.room.revision == expected) else {
             return Ok(false);
         };
         live.room = change.room;
@@ -255,7 +255,7 @@ impl LiveState for LocalLive {
                 state.unrecorded.insert(id);
             }
         }
-        // Under the lock, so that events leave in the order of versions.
+        // Under the lock, so that events leave in the order of revisions.
         if let Some(feed) = state.feeds.get(&id) {
             for event in events {
                 // An error means that nobody is listening any more.

@@ -21,7 +21,7 @@ use crate::domain::{Change, Room, Seat, Version, View};
 #[error("live state: {0}")]
 pub struct LiveError(pub String);
 
-/// A room with those who are in it, all as of one version.
+/// A room with those who are in it, all as of one revision.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The room.
@@ -64,8 +64,8 @@ pub enum Feed {
     Gap,
 }
 
-/// Live state. Every change of a room is a compare-and-publish: the version that was read must still be
-/// there, and the events of a change are published in the order of versions.
+/// Live state. Every change of a room is a compare-and-publish: the revision that was read must still be
+/// there, and the events of a change are published in the order of revisions.
 #[async_trait]
 pub trait LiveState: Send + Sync + 'static {
     /// A room, and the seats of those asked about.

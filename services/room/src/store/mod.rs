@@ -52,7 +52,7 @@ pub trait RoomStore: Send + Sync + 'static {
     /// Puts a new room there, with its first participant.
     async fn insert(&self, room: &Room, first: &Seat) -> Result<(), StoreError>;
 
-    /// Puts a room's state there, unless a later version is there, and who came and went.
+    /// Puts a room's state there, unless a later revision is there, and who came and went.
     async fn save(&self, room: &Room, seats: &[SeatChange], now: UnixMs) -> Result<(), StoreError>;
 
     /// Puts the running positions of rooms there.

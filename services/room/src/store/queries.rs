@@ -38,6 +38,7 @@ struct RoomRow {
     current_song: Option<String>,
     playback_state: Json<PlaybackRow>,
     version: i64,
+    revision: i64,
     created_at: DateTime<Utc>,
     last_activity: DateTime<Utc>,
 }
@@ -102,6 +103,7 @@ impl RoomRow {
                 rate,
             },
             version: Version(self.version),
+            revision: Version(self.revision),
             created_at: UnixMs::from_datetime(self.created_at),
             last_activity,
             empty_since: seats.is_empty().then_some(last_activity),
@@ -123,14 +125,15 @@ impl SeatRow {
 async fn update(transaction: &mut Transaction<'_, Db>, room: &Room) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE music_rooms
-         SET host_id = $2, current_song = $3, playback_state = $4, version = $5, last_activity = $6
-         WHERE room_id = $1 AND version < $5",
+         SET host_id = $2, current_song = $3, playback_state = $4, version = $5, revision = $6, last_activity = $7
+         WHERE room_id = $1 AND revision < $6",
     )
     .bind(room.id.to_string())
     .bind(room.host.to_string())
     .bind(room.song.as_ref().map(|song| song.as_json().to_owned()))
     .bind(Json(PlaybackRow::from(room.playback)))
     .bind(room.version.0)
+    .bind(room.revision.0)
     .bind(room.last_activity.to_datetime())
     .execute(&mut **transaction)
     .await?;
@@ -183,8 +186,8 @@ impl RoomStore for SqlRooms {
         sqlx::query(
             "INSERT INTO music_rooms
                  (room_id, host_id, name, is_friends_only, max_participants, current_song, playback_state, version,
-                  created_at, last_activity)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                  revision, created_at, last_activity)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(room.id.to_string())
         .bind(room.host.to_string())
@@ -194,6 +197,7 @@ impl RoomStore for SqlRooms {
         .bind(room.song.as_ref().map(|song| song.as_json().to_owned()))
         .bind(Json(PlaybackRow::from(room.playback)))
         .bind(room.version.0)
+        .bind(room.revision.0)
         .bind(room.created_at.to_datetime())
         .bind(room.last_activity.to_datetime())
         .execute(&mut *transaction)
@@ -241,7 +245,7 @@ impl RoomStore for SqlRooms {
     async fn load(&self, room: RoomId) -> Result<Option<(Room, Vec<Seat>)>, StoreError> {
         let row = sqlx::query_as::<_, RoomRow>(
             "SELECT room_id, host_id, name, is_friends_only, max_participants, current_song, playback_state, version,
-                    created_at, last_activity
+                    revision, created_at, last_activity
              FROM music_rooms
              WHERE room_id = $1",
         )

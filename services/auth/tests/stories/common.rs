@@ -1,0 +1,383 @@
+//! A whole auth service in this process, with the clock in the test's hand.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tonic::{Code, Status};
+use tutti_auth::{Auth, AuthSettings, keys::SigningKeys};
+use tutti_common::{
+    clock::{ManualClock, UnixMs},
+    config::{Rates, Secret},
+    limits::SlidingLog,
+    rpc::{self, GuardLayer, ServiceKeys, Transport},
+    shutdown::Shutdown,
+    sql::Database,
+    status::Reason,
+    token::TokenVerifier,
+};
+use tutti_proto::{
+    auth::{
+        GetSigningKeysRequest, LoginRequest, RefreshRequest, RegisterRequest, Session,
+        WatchAccountsRequest, WatchAccountsResponse, auth_service_client::AuthServiceClient,
+        watch_accounts_response::Event,
+    },
+    friends::{
+        AcceptFriendRequestRequest, FriendRequest, ListFriendRequestsRequest, ListFriendsRequest,
+        RejectFriendRequestRequest, RemoveFriendRequest, RequestDirection,
+        SendFriendRequestRequest, SendFriendRequestResponse,
+        friend_service_client::FriendServiceClient, send_friend_request_request::Target,
+    },
+};
+
+/// Where every story's clock begins.
+pub(crate) const START: UnixMs = UnixMs(1_704_067_200_000);
+
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// Tells each story once on SQLite and once on PostgreSQL.
+macro_rules! on_both_engines {
+    ($($story:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                crate::common::on_sqlite(super::$story).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                crate::common::on_postgres(super::$story).await;
+            })*
+        }
+    };
+}
+
+pub(crate) use on_both_engines;
+
+/// On a new file.
+pub(crate) async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(World) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("tutti.db").display());
+    let world = World::on(&url).await;
+    story(world).await;
+}
+
+/// On a new database of the server that `TEST_POSTGRES_URL` names, as a user who may make one.
+pub(crate) async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(World) -> F) {
+    let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
+        eprintln!("TEST_POSTGRES_URL is not set: not told on PostgreSQL");
+        return;
+    };
+    let name = format!("tutti_test_{}", uuid::Uuid::new_v4().simple());
+    let mut admin = PgConnection::connect(&server).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let (front, query) = server.split_once('?').unwrap_or((&server, ""));
+    let scheme = front.find("://").map_or(0, |at| at + 3);
+    let host = front[scheme..]
+        .find('/')
+        .map_or(front, |at| &front[..scheme + at]);
+    let url = format!("{host}/{name}?{query}");
+    let told = AssertUnwindSafe(async { story(World::on(&url).await).await })
+        .catch_unwind()
+        .await;
+    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    if let Err(panic) = told {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The service and those who call it.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) auth: AuthServiceClient<Transport>,
+    pub(crate) friends: FriendServiceClient<Transport>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) database: Database,
+    pub(crate) service: Auth,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// The contract's limits and times.
+fn settings() -> AuthSettings {
+    AuthSettings {
+        access_token_ttl: Duration::from_mins(15),
+        refresh_token_ttl: Duration::from_hours(30 * 24),
+        friend_request_cooldown: Duration::from_hours(24),
+        cleanup_interval: Duration::from_millis(10),
+        rates: Rates {
+            friend_requests_per_hour: 10,
+            room_creations_per_hour: 5,
+            socket_events_per_minute: 60,
+            socket_pings_per_minute: 60,
+            auth_per_minute: 30,
+            login_failures_per_15_minutes: 10,
+            api_per_minute: 600,
+        },
+    }
+}
+
+impl World {
+    async fn on(url: &str) -> Self {
+        let database = Database::open(&Secret::new(url)).await.unwrap();
+        database.migrate().await.unwrap();
+        Self::with(database, settings())
+    }
+
+    fn with(database: Database, settings: AuthSettings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = SigningKeys::load_or_create(&folder.path().join("key.pem")).unwrap();
+        let clock = ManualClock::at(START);
+        let limiter = Arc::new(SlidingLog::default());
+        let service = Auth::new(&database, keys, limiter, clock.clone(), settings);
+        let shutdown = Shutdown::new();
+        let keys = ServiceKeys::ephemeral();
+        let guard = GuardLayer::new(keys.clone(), shutdown.clone());
+        let transport = rpc::in_process(service.routes(), &guard);
+        let transport = rpc::as_caller(transport, &keys.of("test").unwrap());
+        Self {
+            auth: AuthServiceClient::new(transport.clone()),
+            friends: FriendServiceClient::new(transport),
+            clock,
+            database,
+            service,
+            shutdown,
+        }
+    }
+
+    /// The same database behind a service that asks for no patience.
+    pub(crate) fn without_friend_limits(&self) -> Self {
+        let mut settings = settings();
+        settings.rates.friend_requests_per_hour = 0;
+        settings.friend_request_cooldown = Duration::ZERO;
+        Self::with(self.database.clone(), settings)
+    }
+
+    pub(crate) fn now(&self) -> prost_types::Timestamp {
+        use tutti_common::clock::Clock as _;
+        tutti_proto::timestamp(self.clock.now().0)
+    }
+
+    pub(crate) async fn register(&self, request: RegisterRequest) -> Result<Session, Status> {
+        let answer = self.auth.clone().register(request).await?;
+        Ok(answer.into_inner().session.unwrap())
+    }
+
+    /// A new user of that name.
+    pub(crate) async fn user(&self, username: &str) -> Person {
+        let session = self.register(registration(username)).await.unwrap();
+        Person {
+            id: id_of(&session),
+            world: self.clone(),
+        }
+    }
+
+    pub(crate) async fn login(&self, login: &str, password: &str) -> Result<Session, Status> {
+        let request = LoginRequest {
+            login: login.to_owned(),
+            password: password.to_owned(),
+            client_address: None,
+        };
+        let answer = self.auth.clone().login(request).await?;
+        Ok(answer.into_inner().session.unwrap())
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<Session, Status> {
+        let request = RefreshRequest {
+            refresh_token: refresh_token.to_owned(),
+            client_address: None,
+        };
+        let answer = self.auth.clone().refresh(request).await?;
+        Ok(answer.into_inner().session.unwrap())
+    }
+
+    pub(crate) async fn verifier(&self) -> TokenVerifier {
+        let request = GetSigningKeysRequest {};
+        let answer = self.auth.clone().get_signing_keys(request).await.unwrap();
+        let keys = answer.into_inner().keys.into_iter();
+        let keys = keys
+            .map(|key| (key.key_id, key.public_key.try_into().unwrap()))
+            .collect::<Vec<_>>();
+        TokenVerifier::new(&keys)
+    }
+
+    /// Listens from now on.
+    pub(crate) async fn watch(&self) -> Watch {
+        let request = WatchAccountsRequest {};
+        let answer = self.auth.clone().watch_accounts(request).await.unwrap();
+        Watch(answer.into_inner())
+    }
+
+    /// Counts rows: `SELECT count(*) …`.
+    pub(crate) async fn count(&self, statement: &'static str) -> i64 {
+        let counted = match &self.database {
+            Database::Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
+            Database::Sqlite(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
+        };
+        counted.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, statement: &'static str) {
+        match &self.database {
+            Database::Postgres(pool) => {
+                sqlx::raw_sql(statement).execute(pool).await.unwrap();
+            }
+            Database::Sqlite(pool) => {
+                sqlx::raw_sql(statement).execute(pool).await.unwrap();
+            }
+        }
+    }
+}
+
+/// What happens to accounts.
+pub(crate) struct Watch(tonic::Streaming<WatchAccountsResponse>);
+
+impl Watch {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        self.0.message().await.unwrap()?.event
+    }
+}
+
+/// A user, and what they do with friends.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) world: World,
+}
+
+impl Person {
+    pub(crate) async fn ask(&self, other: &Person) -> Result<SendFriendRequestResponse, Status> {
+        self.ask_for(Some(Target::ReceiverId(other.id.clone())))
+            .await
+    }
+
+    pub(crate) async fn ask_by_name(
+        &self,
+        username: &str,
+    ) -> Result<SendFriendRequestResponse, Status> {
+        self.ask_for(Some(Target::Username(username.to_owned())))
+            .await
+    }
+
+    pub(crate) async fn ask_for(
+        &self,
+        target: Option<Target>,
+    ) -> Result<SendFriendRequestResponse, Status> {
+        let request = SendFriendRequestRequest {
+            user_id: self.id.clone(),
+            target,
+        };
+        let mut friends = self.world.friends.clone();
+        let answer = friends.send_friend_request(request).await?;
+        Ok(answer.into_inner())
+    }
+
+    pub(crate) async fn accept(&self, request_id: &str) -> Result<FriendRequest, Status> {
+        let request = AcceptFriendRequestRequest {
+            user_id: self.id.clone(),
+            request_id: request_id.to_owned(),
+        };
+        let mut friends = self.world.friends.clone();
+        let answer = friends.accept_friend_request(request).await?;
+        Ok(answer.into_inner().request.unwrap())
+    }
+
+    pub(crate) async fn reject(&self, request_id: &str) -> Result<FriendRequest, Status> {
+        let request = RejectFriendRequestRequest {
+            user_id: self.id.clone(),
+            request_id: request_id.to_owned(),
+        };
+        let mut friends = self.world.friends.clone();
+        let answer = friends.reject_friend_request(request).await?;
+        Ok(answer.into_inner().request.unwrap())
+    }
+
+    pub(crate) async fn befriend(&self, other: &Person) {
+        self.ask(other).await.unwrap();
+        assert!(other.ask(self).await.unwrap().accepted_theirs);
+    }
+
+    pub(crate) async fn unfriend(&self, other: &Person) -> Result<(), Status> {
+        let request = RemoveFriendRequest {
+            user_id: self.id.clone(),
+            friend_id: other.id.clone(),
+        };
+        self.world.friends.clone().remove_friend(request).await?;
+        Ok(())
+    }
+
+    /// The usernames of their friends.
+    pub(crate) async fn friends(&self) -> Vec<String> {
+        let request = ListFriendsRequest {
+            user_id: self.id.clone(),
+        };
+        let answer = self.world.friends.clone().list_friends(request).await;
+        let friends = answer.unwrap().into_inner().friends.into_iter();
+        friends
+            .map(|friend| friend.user.unwrap().username)
+            .collect()
+    }
+
+    pub(crate) async fn requests(
+        &self,
+        direction: RequestDirection,
+    ) -> Result<Vec<FriendRequest>, Status> {
+        let request = ListFriendRequestsRequest {
+            user_id: self.id.clone(),
+            direction: direction.into(),
+        };
+        let mut friends = self.world.friends.clone();
+        let answer = friends.list_friend_requests(request).await?;
+        Ok(answer.into_inner().requests)
+    }
+}
+
+/// Of a user of that name, from nowhere.
+pub(crate) fn registration(username: &str) -> RegisterRequest {
+    RegisterRequest {
+        email: format!("{username}@example.org"),
+        username: username.to_owned(),
+        password: PASSWORD.to_owned(),
+        name: None,
+        client_address: None,
+    }
+}
+
+pub(crate) fn id_of(session: &Session) -> String {
+    let account = session.account.clone().unwrap();
+    account.user.unwrap().user_id
+}
+
+/// The request of a send.
+pub(crate) fn request_of(response: SendFriendRequestResponse) -> FriendRequest {
+    response.request.unwrap()
+}
+
+/// Asserts that it was refused, how, and with which code of the contract.
+#[track_caller]
+pub(crate) fn assert_refused<T: std::fmt::Debug>(
+    answer: Result<T, Status>,
+    code: Code,
+    reason: Reason,
+) -> Status {
+    let status = answer.expect_err("refused");
+    assert_eq!((status.code(), Reason::of(&status)), (code, reason));
+    status
+}
+
+/// The fields that a request was wrong in.
+#[track_caller]
+pub(crate) fn wrong_fields<T: std::fmt::Debug>(answer: Result<T, Status>) -> Vec<String> {
+    let status = assert_refused(answer, Code::InvalidArgument, Reason::InvalidRequest);
+    tutti_common::status::violations(&status)
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect()
+}

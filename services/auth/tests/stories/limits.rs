@@ -1,0 +1,166 @@
+//! How often: calls from one address, wrong passwords, friend requests.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tonic::{Code, Status};
+use tutti_common::status::{Reason, retry_after};
+use tutti_proto::{
+    auth::{LoginRequest, RefreshRequest, RegisterRequest, Session},
+    friends::send_friend_request_request::Target,
+};
+
+use crate::common::{PASSWORD, World, assert_refused, on_both_engines, registration, wrong_fields};
+
+on_both_engines!(
+    an_address_may_call_30_times_a_minute,
+    ten_wrong_passwords_close_an_account_to_that_address,
+    an_account_that_is_not_there_closes_as_well,
+    a_hundred_wrong_passwords_at_once_are_ten,
+    ten_friend_requests_an_hour_whatever_comes_of_them,
+);
+
+async fn login_from(
+    world: &World,
+    login: &str,
+    password: &str,
+    address: &str,
+) -> Result<Session, Status> {
+    let request = LoginRequest {
+        login: login.to_owned(),
+        password: password.to_owned(),
+        client_address: Some(address.to_owned()),
+    };
+    let answer = world.auth.clone().login(request).await?;
+    Ok(answer.into_inner().session.unwrap())
+}
+
+#[track_caller]
+fn assert_limited<T: std::fmt::Debug>(answer: Result<T, Status>, wait: Duration) {
+    let status = assert_refused(answer, Code::ResourceExhausted, Reason::RateLimited);
+    assert_eq!(retry_after(&status), Some(wait));
+}
+
+async fn an_address_may_call_30_times_a_minute(world: World) {
+    let address = Some("192.0.2.1".to_owned());
+    let refresh = || {
+        let request = RefreshRequest {
+            refresh_token: "nonsense".to_owned(),
+            client_address: address.clone(),
+        };
+        let mut auth = world.auth.clone();
+        async move { auth.refresh(request).await }
+    };
+    let register = |username: &str| RegisterRequest {
+        client_address: address.clone(),
+        ..registration(username)
+    };
+    // Whatever comes of it counts.
+    world.register(register("ann")).await.unwrap();
+    assert_eq!(
+        wrong_fields(world.register(register("_")).await),
+        ["username"]
+    );
+    login_from(&world, "ann", PASSWORD, "192.0.2.1")
+        .await
+        .unwrap();
+    for _ in 0..27 {
+        assert_refused(refresh().await, Code::Unauthenticated, Reason::AuthRequired);
+    }
+    world.clock.advance(Duration::from_secs(20));
+    let wait = Duration::from_secs(40);
+    assert_limited(refresh().await, wait);
+    assert_limited(world.register(register("bob")).await, wait);
+    assert_limited(login_from(&world, "ann", PASSWORD, "192.0.2.1").await, wait);
+    // Another address, and a caller who names none.
+    login_from(&world, "ann", PASSWORD, "192.0.2.2")
+        .await
+        .unwrap();
+    world.login("ann", PASSWORD).await.unwrap();
+    world.clock.advance(wait);
+    login_from(&world, "ann", PASSWORD, "192.0.2.1")
+        .await
+        .unwrap();
+}
+
+async fn ten_wrong_passwords_close_an_account_to_that_address(world: World) {
+    world.user("ann").await;
+    world.user("bob").await;
+    for attempt in 0..10 {
+        // By whatever name: it is one account.
+        let login = ["ann", "ANN", "ann@example.org"][attempt % 3];
+        let answer = login_from(&world, login, "correct house", "192.0.2.1").await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    }
+    let quarter = Duration::from_mins(15);
+    assert_limited(
+        login_from(&world, "ann", PASSWORD, "192.0.2.1").await,
+        quarter,
+    );
+    login_from(&world, "bob", PASSWORD, "192.0.2.1")
+        .await
+        .unwrap();
+    login_from(&world, "ann", PASSWORD, "192.0.2.2")
+        .await
+        .unwrap();
+    world.clock.advance(quarter);
+    // The right password is not counted.
+    for _ in 0..11 {
+        login_from(&world, "ann", PASSWORD, "192.0.2.1")
+            .await
+            .unwrap();
+    }
+}
+
+async fn an_account_that_is_not_there_closes_as_well(world: World) {
+    for attempt in 0..10 {
+        let login = ["nobody", "NoBody"][attempt % 2];
+        let answer = login_from(&world, login, PASSWORD, "192.0.2.1").await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    }
+    assert_limited(
+        login_from(&world, "nobody", PASSWORD, "192.0.2.1").await,
+        Duration::from_mins(15),
+    );
+}
+
+async fn a_hundred_wrong_passwords_at_once_are_ten(world: World) {
+    world.user("ann").await;
+    let answers = join_all((0..100).map(|_| world.login("ann", "correct house"))).await;
+    let codes = answers
+        .into_iter()
+        .map(|answer| answer.expect_err("refused").code())
+        .collect::<Vec<_>>();
+    let count = |code| codes.iter().filter(|&&other| other == code).count();
+    assert_eq!(count(Code::Unauthenticated), 10, "{codes:?}");
+    assert_eq!(count(Code::ResourceExhausted), 90, "{codes:?}");
+}
+
+async fn ten_friend_requests_an_hour_whatever_comes_of_them(world: World) {
+    let ann = world.user("ann").await;
+    let bob = world.user("bob").await;
+    // What breaks a rule of form does not count.
+    for _ in 0..3 {
+        wrong_fields(ann.ask(&ann).await);
+        wrong_fields(ann.ask_by_name("ANN").await);
+        wrong_fields(ann.ask_by_name("").await);
+        wrong_fields(ann.ask_for(None).await);
+    }
+    ann.ask(&bob).await.unwrap();
+    for _ in 0..3 {
+        assert_refused(ann.ask(&bob).await, Code::AlreadyExists, Reason::Conflict);
+        let answer = ann.ask_by_name("nobody").await;
+        assert_refused(answer, Code::NotFound, Reason::NotFound);
+        let nonsense = Some(Target::ReceiverId("nonsense".to_owned()));
+        let answer = ann.ask_for(nonsense).await;
+        assert_refused(answer, Code::NotFound, Reason::NotFound);
+    }
+    let hour = Duration::from_hours(1);
+    assert_limited(ann.ask_by_name("nobody").await, hour);
+    assert_limited(ann.ask(&bob).await, hour);
+    wrong_fields(ann.ask(&ann).await);
+    // It is Ann's limit, not everybody's.
+    assert!(bob.ask(&ann).await.unwrap().accepted_theirs);
+    world.clock.advance(hour);
+    assert_refused(ann.ask(&bob).await, Code::AlreadyExists, Reason::Conflict);
+}

@@ -1,0 +1,9 @@
+//! What the auth service promises, told through its gRPC surface and on both engines.
+
+mod accounts;
+mod common;
+mod friends;
+mod limits;
+mod races;
+mod search;
+mod sessions;

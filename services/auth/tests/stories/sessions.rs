@@ -1,0 +1,139 @@
+//! Sessions: refreshing, reuse, logging out, the sweep.
+
+use std::time::Duration;
+
+use tonic::Code;
+use tutti_common::{clock::Clock as _, status::Reason};
+use tutti_proto::auth::{LogoutRequest, SessionEnded, watch_accounts_response::Event};
+
+use crate::common::{PASSWORD, World, assert_refused, id_of, on_both_engines, registration};
+
+on_both_engines!(
+    a_refresh_token_is_traded_for_a_new_pair,
+    a_token_used_twice_ends_its_session,
+    a_refresh_token_lives_as_long_as_it_is_used,
+    nonsense_is_no_refresh_token,
+    logging_out_ends_one_session_and_can_be_repeated,
+    dead_tokens_are_swept_until_the_end,
+);
+
+async fn session_id(world: &World, access_token: &str) -> String {
+    let verifier = world.verifier().await;
+    let claims = verifier.verify(access_token, world.clock.now()).unwrap();
+    claims.sid.to_string()
+}
+
+async fn logout(world: &World, refresh_token: &str) {
+    let request = LogoutRequest {
+        refresh_token: refresh_token.to_owned(),
+    };
+    world.auth.clone().logout(request).await.unwrap();
+}
+
+async fn a_refresh_token_is_traded_for_a_new_pair(world: World) {
+    let first = world.register(registration("ann")).await.unwrap();
+    let registered = world.now();
+    world.clock.advance(Duration::from_mins(10));
+    let second = world.refresh(&first.refresh_token).await.unwrap();
+    assert_ne!(first.refresh_token, second.refresh_token);
+    assert_eq!(id_of(&first), id_of(&second));
+    assert_eq!(
+        session_id(&world, &first.access_token).await,
+        session_id(&world, &second.access_token).await,
+    );
+    // Refreshing is not logging in.
+    assert_eq!(second.account.unwrap().last_login, Some(registered));
+    let third = world.refresh(&second.refresh_token).await.unwrap();
+    world.clock.advance(Duration::from_secs(14 * 60 + 59));
+    session_id(&world, &third.access_token).await;
+}
+
+async fn a_token_used_twice_ends_its_session(world: World) {
+    let first = world.register(registration("ann")).await.unwrap();
+    let elsewhere = world.login("ann", PASSWORD).await.unwrap();
+    let ended = Event::SessionEnded(SessionEnded {
+        user_id: id_of(&first),
+        session_id: session_id(&world, &first.access_token).await,
+    });
+    let second = world.refresh(&first.refresh_token).await.unwrap();
+    let mut watch = world.watch().await;
+    for token in [&first.refresh_token, &second.refresh_token] {
+        let answer = world.refresh(token).await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    }
+    assert_eq!(watch.next().await, Some(ended));
+    world.refresh(&elsewhere.refresh_token).await.unwrap();
+}
+
+async fn a_refresh_token_lives_as_long_as_it_is_used(world: World) {
+    let day = Duration::from_hours(24);
+    let mut session = world.register(registration("ann")).await.unwrap();
+    for _ in 0..3 {
+        world.clock.advance(29 * day);
+        session = world.refresh(&session.refresh_token).await.unwrap();
+    }
+    world.clock.advance(30 * day);
+    let answer = world.refresh(&session.refresh_token).await;
+    assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+}
+
+async fn nonsense_is_no_refresh_token(world: World) {
+    let session = world.register(registration("ann")).await.unwrap();
+    for token in [
+        "",
+        "\0",
+        "é",
+        &session.access_token,
+        &session.refresh_token[1..],
+        &"a".repeat(43),
+    ] {
+        let answer = world.refresh(token).await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+        logout(&world, token).await;
+    }
+    world.refresh(&session.refresh_token).await.unwrap();
+}
+
+async fn logging_out_ends_one_session_and_can_be_repeated(world: World) {
+    let here = world.register(registration("ann")).await.unwrap();
+    let there = world.login("ann", PASSWORD).await.unwrap();
+    let ended = |session_id| {
+        Some(Event::SessionEnded(SessionEnded {
+            user_id: id_of(&here),
+            session_id,
+        }))
+    };
+    let here_id = session_id(&world, &here.access_token).await;
+    let there_id = session_id(&world, &there.access_token).await;
+    assert_ne!(here_id, there_id);
+    let mut watch = world.watch().await;
+    logout(&world, &here.refresh_token).await;
+    logout(&world, &here.refresh_token).await;
+    let answer = world.refresh(&here.refresh_token).await;
+    assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    let there = world.refresh(&there.refresh_token).await.unwrap();
+    logout(&world, &there.refresh_token).await;
+    // One event a session: the repetition told nobody anything.
+    assert_eq!(watch.next().await, ended(here_id));
+    assert_eq!(watch.next().await, ended(there_id));
+}
+
+async fn dead_tokens_are_swept_until_the_end(world: World) {
+    let tokens = "SELECT count(*) FROM refresh_tokens";
+    let session = world.register(registration("ann")).await.unwrap();
+    world.clock.advance(Duration::from_hours(24));
+    let session = world.refresh(&session.refresh_token).await.unwrap();
+    assert_eq!(world.count(tokens).await, 2);
+    let mut watch = world.watch().await;
+    world
+        .shutdown
+        .spawn(world.service.clone().run(world.shutdown.clone()));
+    world.clock.advance(Duration::from_hours(29 * 24));
+    while world.count(tokens).await > 1 {
+        tokio::task::yield_now().await;
+    }
+    world.refresh(&session.refresh_token).await.unwrap();
+    world.shutdown.begin();
+    assert_eq!(watch.next().await, None);
+    assert!(world.shutdown.finish(Duration::from_secs(5)).await);
+}
