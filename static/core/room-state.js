@@ -14,10 +14,11 @@ const LISTED_PARTICIPANTS = 500;
  * @returns {Room}
  */
 export function roomJoined(known, { room_id, room_state }) {
-  const room = { ...room_state, room_id };
+  const room = { ...room_state, room_id, host_version: room_state.version };
   if (known?.room_id !== room_id || !(room.version < known.version)) return room;
   // Older than what we saw: it still knows best who is there, for that is not versioned.
-  return { ...known, participants: room.participants, participant_count: room.participant_count };
+  const { participants, members, participant_count } = room;
+  return { ...known, participants, members, participant_count };
 }
 
 /**
@@ -58,11 +59,12 @@ export function stateSent(room, sample, ack) {
  * @param {import('./types.js').UserPresencePayload} event
  * @returns {Room}
  */
-export function userJoined(room, { room_id, user_id, participant_count }) {
+export function userJoined(room, { room_id, user_id, username, participant_count }) {
   if (room_id !== room.room_id) return room;
   const listed = room.participants.includes(user_id) || room.participants.length >= LISTED_PARTICIPANTS;
   const participants = listed ? room.participants : [...room.participants, user_id];
-  return { ...room, participants, participant_count: participant_count ?? participants.length };
+  const members = listed ? room.members : room.members && [...room.members, { user_id, username }];
+  return { ...room, participants, members, participant_count: participant_count ?? participants.length };
 }
 
 /**
@@ -73,7 +75,8 @@ export function userJoined(room, { room_id, user_id, participant_count }) {
 export function userLeft(room, { room_id, user_id, participant_count }) {
   if (room_id !== room.room_id) return room;
   const participants = room.participants.filter((other) => other !== user_id);
-  return { ...room, participants, participant_count: participant_count ?? participants.length };
+  const members = room.members?.filter((other) => other.user_id !== user_id);
+  return { ...room, participants, members, participant_count: participant_count ?? participants.length };
 }
 
 /**
@@ -83,5 +86,8 @@ export function userLeft(room, { room_id, user_id, participant_count }) {
  */
 export function hostChanged(room, { room_id, host_id, version }) {
   if (room_id !== room.room_id) return room;
-  return { ...room, host_id, version: Math.max(room.version, version ?? room.version) };
+  if (version === undefined) return { ...room, host_id };
+  // Not by the room's version: a state that names no host may have overtaken this.
+  if (version <= (room.host_version ?? -1)) return room;
+  return { ...room, host_id, host_version: version, version: Math.max(room.version, version) };
 }

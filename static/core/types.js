@@ -6,6 +6,7 @@
  */
 
 /** @typedef {{ user_id: string, username: string, name: string | null }} PublicUser */
+/** @typedef {{ user_id: string, username: string }} Member */
 /** @typedef {PublicUser & { email?: string, profile?: Record<string, any>, created_at?: string, last_login?: string | null }} User */
 
 /**
@@ -40,8 +41,10 @@
  * @property {Song | null} current_song
  * @property {PlaybackState} playback_state
  * @property {string[]} participants User ids in order of joining; stops at 500.
+ * @property {Member[]} [members] The same users with their names, in the same order.
  * @property {number} participant_count
  * @property {number} version
+ * @property {number} [host_version] The client's own: the version at which `host_id` was said.
  * @property {string} [created_at]
  * @property {string} [last_activity]
  */

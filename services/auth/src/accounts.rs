@@ -198,7 +198,6 @@ impl Accounts {
                     session_id = %session.id,
                     "a refresh token was used twice; its session is over"
                 );
-                self.tell(AccountEvent::SessionEnded(session));
                 Err(AccountError::DeadToken)
             }
             Rotation::Dead => Err(AccountError::DeadToken),

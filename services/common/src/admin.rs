@@ -1,6 +1,5 @@
 //! The admin address of a process: `/metrics`, `/healthz`, `/readyz`.
 
-
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
@@ -63,7 +62,6 @@ pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> 
 }
 
 /// Everything the admin address serves.
-#[must_use]
 pub fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
     health_routes(readiness).route(
         "/metrics",

@@ -198,7 +198,7 @@ pub struct RawSettings {
     /// Other REST calls per user and minute
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "600")]
     pub rate_api_per_minute: String,
-    /// Where traces go, an OTLP endpoint [default: none]
+    /// Where traces go: an OTLP collector's HTTP address, http://host:4318 [default: none]
     #[arg(long, env, global = true, value_name = "URL")]
     pub otel_exporter_otlp_endpoint: Option<String>,
     /// What is logged, as in `info,tutti_room=debug`
@@ -274,6 +274,7 @@ pub struct Settings {
     pub friend_request_cooldown: Duration,
     pub cleanup_interval: Duration,
     pub rates: Rates,
+    pub otlp_endpoint: Option<Uri>,
     pub rust_log: String,
     pub log_format: LogFormat,
 }
@@ -381,9 +382,9 @@ impl Wrong {
     }
 }
 
-fn given(value: &Option<String>) -> Option<&str> {
+fn given(value: Option<&String>) -> Option<&str> {
     value
-        .as_deref()
+        .map(String::as_str)
         .map(str::trim)
         .filter(|text| !text.is_empty())
 }
@@ -396,7 +397,7 @@ impl RawSettings {
     #[expect(clippy::too_many_lines, reason = "one line a setting")]
     pub fn check(&self, role: Role) -> Result<Settings, Wrong> {
         let mut wrong = Wrong::default();
-        let database_url = given(&self.database_url).map(Secret::new);
+        let database_url = given(self.database_url.as_ref()).map(Secret::new);
         if let Some(url) = &database_url
             && !["postgresql://", "postgres://", "sqlite:"]
                 .iter()
@@ -404,13 +405,13 @@ impl RawSettings {
         {
             wrong.add("DATABASE_URL", "expected postgresql://… or sqlite:path");
         }
-        if given(&self.redis_url).is_some() {
+        if given(self.redis_url.as_ref()).is_some() {
             wrong.add(
                 "REDIS_URL",
                 "live state on Redis is not there yet; leave it out to keep live state in the room service",
             );
         }
-        let service_keys = match given(&self.service_keys) {
+        let service_keys = match given(self.service_keys.as_ref()) {
             Some(text) => match ServiceKeys::parse(text) {
                 Ok(keys) => Some(keys),
                 Err(message) => {
@@ -420,9 +421,9 @@ impl RawSettings {
             },
             None => None,
         };
-        let jwt_private_key_file = given(&self.jwt_private_key_file).map(PathBuf::from);
-        let auth_url = wrong.url("AUTH_URL", given(&self.auth_url), &["http"]);
-        let room_url = wrong.url("ROOM_URL", given(&self.room_url), &["http"]);
+        let jwt_private_key_file = given(self.jwt_private_key_file.as_ref()).map(PathBuf::from);
+        let auth_url = wrong.url("AUTH_URL", given(self.auth_url.as_ref()), &["http"]);
+        let room_url = wrong.url("ROOM_URL", given(self.room_url.as_ref()), &["http"]);
         if role != Role::Standalone {
             wrong.needed("SERVICE_KEYS", service_keys.as_ref(), role);
         }
@@ -442,7 +443,7 @@ impl RawSettings {
             Role::Gateway => "0.0.0.0:8000",
             Role::Standalone | Role::Auth | Role::Room => "127.0.0.1:8000",
         };
-        let allowed_origins = given(&self.allowed_origins)
+        let allowed_origins = given(self.allowed_origins.as_ref())
             .into_iter()
             .flat_map(|list| list.split(','))
             .map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase())
@@ -454,11 +455,10 @@ impl RawSettings {
                 "expected origins such as https://example.org,http://localhost:3000",
             );
         }
-        // A URL; what it is sent comes with the traces.
-        wrong.url(
+        let otlp_endpoint = wrong.url(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
-            given(&self.otel_exporter_otlp_endpoint),
-            &["http", "https"],
+            given(self.otel_exporter_otlp_endpoint.as_ref()),
+            &["http"],
         );
         if let Err(error) = self.rust_log.parse::<tracing_subscriber::EnvFilter>() {
             wrong.add("RUST_LOG", error.to_string());
@@ -487,7 +487,7 @@ impl RawSettings {
             allowed_origins,
             http_addr: wrong.addr(
                 "HTTP_ADDR",
-                given(&self.http_addr).unwrap_or(default_http_addr),
+                given(self.http_addr.as_ref()).unwrap_or(default_http_addr),
             ),
             auth_grpc_addr: wrong.addr("AUTH_GRPC_ADDR", &self.auth_grpc_addr),
             room_grpc_addr: wrong.addr("ROOM_GRPC_ADDR", &self.room_grpc_addr),
@@ -496,9 +496,9 @@ impl RawSettings {
             service_keys: service_keys.unwrap_or_else(ServiceKeys::ephemeral),
             admin_addr: wrong.addr(
                 "ADMIN_ADDR",
-                given(&self.admin_addr).unwrap_or("127.0.0.1:9090"),
+                given(self.admin_addr.as_ref()).unwrap_or("127.0.0.1:9090"),
             ),
-            admin_addr_is_explicit: given(&self.admin_addr).is_some(),
+            admin_addr_is_explicit: given(self.admin_addr.as_ref()).is_some(),
             data_dir: PathBuf::from(&self.data_dir),
             jwt_private_key_file,
             access_token_ttl: wrong.positive("ACCESS_TOKEN_TTL", &self.access_token_ttl),
@@ -539,6 +539,7 @@ impl RawSettings {
                 ),
                 api_per_minute: wrong.count("RATE_API_PER_MINUTE", &self.rate_api_per_minute),
             },
+            otlp_endpoint,
             rust_log: self.rust_log.clone(),
             log_format,
         };

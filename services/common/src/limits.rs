@@ -64,7 +64,7 @@ struct Log {
 }
 
 /// How often forgotten keys are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 impl Log {
     fn forget(&mut self, now: UnixMs) {
@@ -173,7 +173,7 @@ mod tests {
 
     const TWO_A_MINUTE: Rule = Rule {
         max: 2,
-        window: Duration::from_secs(60),
+        window: Duration::from_mins(1),
     };
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
@@ -20,11 +20,13 @@ use tonic::{
     transport::{Endpoint, Server, Uri},
 };
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
+use tracing::Instrument as _;
 
 use crate::{
     config::Secret,
     shutdown::Shutdown,
     status::{Reason, error},
+    telemetry,
 };
 
 /// What a client calls through: a TCP channel or the service itself.
@@ -159,11 +161,19 @@ where
         // The clone takes the place of the service that was polled ready.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
+        let span = tracing::info_span!(
+            "rpc",
+            otel.name = request.uri().path(),
+            otel.kind = "server",
+            caller
+        );
+        telemetry::continue_trace(&span, request.headers());
         let (answer, answered) = tokio::sync::oneshot::channel();
-        self.layer.shutdown.spawn(async move {
+        let work = async move {
             // Nobody waits any more: the work is done all the same.
             let _ = answer.send(inner.call(request).await);
-        });
+        };
+        self.layer.shutdown.spawn(work.instrument(span));
         Box::pin(async move {
             answered.await.unwrap_or_else(|_| {
                 let gone = error(
@@ -213,14 +223,21 @@ pub fn as_caller(transport: Transport, key: &Secret) -> Transport {
         if let Some(bearer) = bearer.clone() {
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
+        let method = request.uri().path().to_owned();
+        let span = tracing::info_span!("call", otel.name = %method, otel.kind = "client");
+        telemetry::pass_trace_on(&span, request.headers_mut());
         let call = transport.clone().oneshot(request);
-        async move {
+        let call = async move {
+            let begun = Instant::now();
             // A stream is held to it until it begins; then it lives as long as it is wanted.
-            match tokio::time::timeout(DEADLINE, call).await {
+            let answer = match tokio::time::timeout(DEADLINE, call).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Status::deadline_exceeded("no answer in time")),
-            }
-        }
+            };
+            metrics::histogram!("tutti_rpc_seconds", "method" => method).record(begun.elapsed());
+            answer
+        };
+        call.instrument(span)
     }))
 }
 

@@ -1,7 +1,27 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 
+use std::{io::IsTerminal as _, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use opentelemetry::{
+    global,
+    propagation::{Extractor, Injector},
+    trace::TracerProvider as _,
+};
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    runtime,
+    trace::{SdkTracerProvider, span_processor_with_async_runtime::BatchSpanProcessor},
+};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::config::{LogFormat, Settings};
 
@@ -10,19 +30,117 @@ const DURATION_BUCKETS: [f64; 12] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0,
 ];
 
-/// Sends logs to standard error and starts counting. Returns what renders the metrics.
+/// Libraries that write what they carry, tokens included, when asked to log everything.
+const TALKATIVE: [&str; 5] = ["h2", "hyper", "hyper_util", "tungstenite", "rustls"];
+
+/// How long sending a batch of spans may take.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What ends with the process.
+pub struct Telemetry {
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Sends what is left.
+    pub async fn flush(self) {
+        let Some(traces) = self.traces else { return };
+        // It blocks on work that this runtime does.
+        let flushed = tokio::task::spawn_blocking(move || traces.shutdown()).await;
+        if let Ok(Err(source)) = flushed {
+            tracing::warn!(
+                error = &source as &dyn std::error::Error,
+                "some traces were not sent"
+            );
+        }
+    }
+}
+
+/// Sends logs to standard error and, where an endpoint is set, traces there; starts counting.
 ///
 /// # Errors
-/// When the process already has a logger or a recorder.
-pub fn init(settings: &Settings) -> anyhow::Result<PrometheusHandle> {
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(&settings.rust_log));
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Text => registry.with(lines).try_init()?,
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
-    }
-    let handle = PrometheusBuilder::new()
+/// When the process has a logger or a recorder already, or the exporter cannot be made.
+pub fn init(settings: &Settings) -> anyhow::Result<Telemetry> {
+    let traces = settings.otlp_endpoint.as_ref().map(exporter).transpose()?;
+    let layer = traces
+        .as_ref()
+        .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("tutti")));
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines = match settings.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter(&settings.rust_log)?)
+        .with(layer)
+        .with(lines)
+        .try_init()?;
+    let metrics = PrometheusBuilder::new()
         .set_buckets(&DURATION_BUCKETS)?
         .install_recorder()?;
-    Ok(handle)
+    Ok(Telemetry { metrics, traces })
+}
+
+/// What is wanted, with those capped who would say too much.
+fn filter(wanted: &str) -> anyhow::Result<EnvFilter> {
+    TALKATIVE
+        .iter()
+        .try_fold(EnvFilter::try_new(wanted)?, |filter, target| {
+            Ok(filter.add_directive(format!("{target}=info").parse()?))
+        })
+}
+
+fn exporter(endpoint: &Uri) -> anyhow::Result<SdkTracerProvider> {
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    let endpoint = format!("{}/v1/traces", endpoint.to_string().trim_end_matches('/'));
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(HyperClient::with_default_connector(EXPORT_TIMEOUT, None))
+        .with_endpoint(endpoint)
+        .build()?;
+    Ok(SdkTracerProvider::builder()
+        .with_span_processor(BatchSpanProcessor::builder(exporter, runtime::Tokio).build())
+        .with_resource(Resource::builder().with_service_name("tutti").build())
+        .build())
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct HeadersMut<'a>(&'a mut HeaderMap);
+
+impl Injector for HeadersMut<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+/// Makes `span` a child of the span that the request's `traceparent` (W3C Trace Context) names.
+pub fn continue_trace(span: &Span, headers: &HeaderMap) {
+    let parent =
+        global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    // An error means that nobody collects traces.
+    let _ = span.set_parent(parent);
+}
+
+/// Names `span` as the parent of what the request causes elsewhere.
+pub fn pass_trace_on(span: &Span, headers: &mut HeaderMap) {
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&span.context(), &mut HeadersMut(headers));
+    });
 }

@@ -1,13 +1,14 @@
 //! The web app and the client library, inside the binary.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use axum::{
     Router,
+    body::Bytes,
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
-            ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE,
+            ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_RANGE,
             CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE, REFERRER_POLICY,
             X_CONTENT_TYPE_OPTIONS,
         },
@@ -23,6 +24,7 @@ use crate::{Gateway, rest};
 #[derive(RustEmbed)]
 #[folder = "../../static/"]
 #[exclude = "*.md"]
+#[exclude = "package.json"]
 struct Static;
 
 /// What a page of ours may load: its own scripts, YouTube's player, and songs and covers from anywhere.
@@ -38,7 +40,9 @@ const CONTENT_SECURITY: &str = "default-src 'self'; \
 /// The page at `/` and at every room's link.
 pub(crate) fn routes() -> Router<Gateway> {
     let page = || get(|headers: HeaderMap| async move { serve("index.html", &headers) });
-    Router::new().route("/", page()).route("/room/{room_id}", page())
+    Router::new()
+        .route("/", page())
+        .route("/room/{room_id}", page())
 }
 
 /// All that the page loads, and what is not there. The library is known by its path in the repository too.
@@ -57,15 +61,19 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
         return rest::not_found().into_response();
     };
     let tag = entity_tag(&file);
+    let type_of = media_type(path, &file);
     let same = headers
         .get(IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = if same {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        body(&file.data, headers)
+        let data = match file.data {
+            Cow::Borrowed(data) => Bytes::from_static(data),
+            Cow::Owned(data) => Bytes::from(data),
+        };
+        body(data, headers)
     };
-    let type_of = media_type(path, &file);
     let fixed = [
         (CONTENT_TYPE, type_of.as_str()),
         (ETAG, tag.as_str()),
@@ -77,7 +85,10 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
         (CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "strict-origin-when-cross-origin"),
-        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), payment=()"),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), payment=()",
+        ),
     ];
     for (name, value) in fixed {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -99,7 +110,10 @@ fn entity_tag(file: &EmbeddedFile) -> String {
 }
 
 fn media_type(path: &str, file: &EmbeddedFile) -> String {
-    if path.ends_with(".opus") {
+    if Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "opus")
+    {
         return "audio/ogg".to_owned();
     }
     let known = file.metadata.mimetype();
@@ -111,39 +125,34 @@ fn media_type(path: &str, file: &EmbeddedFile) -> String {
 }
 
 /// The file, or the one part of it that was asked for; without parts, `<audio>` cannot seek.
-fn body(data: &Cow<'static, [u8]>, headers: &HeaderMap) -> Response {
+fn body(data: Bytes, headers: &HeaderMap) -> Response {
     let length = data.len() as u64;
     let Some(range) = headers.get(RANGE).and_then(|range| range.to_str().ok()) else {
-        return bytes(data, 0, data.len()).into_response();
+        return data.into_response();
     };
+    // RFC 9110, 14.2: a range that cannot be read is as if it were not there.
     let Ok(range) = parse_range_header(range) else {
-        // RFC 9110, 14.2: a range that cannot be read is as if it were not there.
-        return bytes(data, 0, data.len()).into_response();
+        return data.into_response();
     };
     match range.validate(length).as_deref() {
         Ok([one]) => {
             let (start, end) = (*one.start(), *one.end());
-            let part = bytes(
-                data,
-                usize::try_from(start).unwrap_or(0),
-                usize::try_from(end).map_or(data.len(), |end| end + 1),
-            );
+            // Within the file, whose length is a usize.
+            let part =
+                usize::try_from(start).unwrap_or(0)..usize::try_from(end + 1).unwrap_or(data.len());
             let range = format!("bytes {start}-{end}/{length}");
-            (StatusCode::PARTIAL_CONTENT, [(CONTENT_RANGE, range)], part).into_response()
-        }
-        // Several parts at once nobody needs here: RFC 9110 allows the whole instead.
-        Ok(_) => bytes(data, 0, data.len()).into_response(),
-        Err(_) => {
-            let range = format!("bytes */{length}");
-            (StatusCode::RANGE_NOT_SATISFIABLE, [(CONTENT_RANGE, range), (CONTENT_LENGTH, "0".to_owned())])
+            (
+                StatusCode::PARTIAL_CONTENT,
+                [(CONTENT_RANGE, range)],
+                data.slice(part),
+            )
                 .into_response()
         }
-    }
-}
-
-fn bytes(data: &Cow<'static, [u8]>, start: usize, end: usize) -> axum::body::Bytes {
-    match data {
-        Cow::Borrowed(data) => axum::body::Bytes::from_static(&data[start..end]),
-        Cow::Owned(data) => axum::body::Bytes::copy_from_slice(&data[start..end]),
+        // Several parts at once nobody needs here: RFC 9110 allows the whole instead.
+        Ok(_) => data.into_response(),
+        Err(_) => {
+            let range = format!("bytes */{length}");
+            (StatusCode::RANGE_NOT_SATISFIABLE, [(CONTENT_RANGE, range)]).into_response()
+        }
     }
 }

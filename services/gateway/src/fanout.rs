@@ -15,8 +15,8 @@ use tonic::{Code, Status};
 use tutti_common::{clock::SharedClock, ids::ConnectionId, rpc::Transport, shutdown::Shutdown};
 use tutti_proto::{
     rooms::{
-        self as pb, HostChangeReason, LeaveReason, Room, RoomEvent, State, WatchRoomRequest, room_event::Event,
-        room_service_client::RoomServiceClient,
+        self as pb, HostChangeReason, LeaveReason, Room, RoomEvent, State, WatchRoomRequest,
+        room_event::Event, room_service_client::RoomServiceClient,
     },
     unix_ms,
 };
@@ -118,7 +118,11 @@ impl Fanout {
 
     /// Begins to keep a room's events for a connection that is about to join, and waits until they come in.
     /// A connection that is in the room already goes on hearing them.
-    pub(crate) async fn enter(&self, room_id: &str, connection: &Arc<Connection>) -> Result<(), Status> {
+    pub(crate) async fn enter(
+        &self,
+        room_id: &str,
+        connection: &Arc<Connection>,
+    ) -> Result<(), Status> {
         let (room, is_new) = {
             let mut rooms = self.rooms();
             let is_new = !rooms.contains_key(room_id);
@@ -131,11 +135,14 @@ impl Fanout {
                 })
             });
             let room = room.clone();
-            room.audience().members.entry(connection.id).or_insert_with(|| Member {
-                connection: connection.clone(),
-                hears: Hears::Later(Vec::new()),
-                leaving: None,
-            });
+            room.audience()
+                .members
+                .entry(connection.id)
+                .or_insert_with(|| Member {
+                    connection: connection.clone(),
+                    hears: Hears::Later(Vec::new()),
+                    leaving: None,
+                });
             (room, is_new)
         };
         let mut link = room.link.subscribe();
@@ -168,7 +175,9 @@ impl Fanout {
 
     /// The connection did not get in, or is out without a word.
     pub(crate) fn turn_back(&self, room_id: &str, connection: &Connection) {
-        let Some(room) = self.room(room_id) else { return };
+        let Some(room) = self.room(room_id) else {
+            return;
+        };
         {
             let mut audience = room.audience();
             let was_in = audience
@@ -187,7 +196,9 @@ impl Fanout {
     /// The connection is in: it is told so, and hears what happens after what it was told.
     pub(crate) fn attach(&self, connection: &Arc<Connection>, joined: &Room, message: &Value) {
         connection.set_room_id(Some(joined.room_id.clone()));
-        let Some(room) = self.room(&joined.room_id) else { return };
+        let Some(room) = self.room(&joined.room_id) else {
+            return;
+        };
         let mut audience = room.audience();
         connection.send(event_to_client("room_joined", message));
         let member = Member {
@@ -210,8 +221,15 @@ impl Fanout {
     }
 
     /// The connection is about to leave and this is why, or it is not after all.
-    pub(crate) fn is_leaving(&self, room_id: &str, connection: &Connection, reason: Option<&'static str>) {
-        let Some(room) = self.room(room_id) else { return };
+    pub(crate) fn is_leaving(
+        &self,
+        room_id: &str,
+        connection: &Connection,
+        reason: Option<&'static str>,
+    ) {
+        let Some(room) = self.room(room_id) else {
+            return;
+        };
         if let Some(member) = room.audience().members.get_mut(&connection.id) {
             member.leaving = reason;
         }
@@ -223,7 +241,9 @@ impl Fanout {
             connection.set_room_id(None);
             connection.send(event_to_client("room_left", message));
         }
-        let Some(room) = self.room(room_id) else { return };
+        let Some(room) = self.room(room_id) else {
+            return;
+        };
         room.audience().members.remove(&connection.id);
         self.forget_if_empty(&room);
     }
@@ -238,7 +258,9 @@ impl Fanout {
 
     /// The room service does not know this connection's seat any more: it joins again.
     pub(crate) fn lost_seat(&self, connection: &Arc<Connection>) {
-        let Some(room_id) = connection.room_id() else { return };
+        let Some(room_id) = connection.room_id() else {
+            return;
+        };
         if let Some(room) = self.room(&room_id) {
             room.audience().members.remove(&connection.id);
             self.forget_if_empty(&room);
@@ -249,7 +271,11 @@ impl Fanout {
 
     fn forget_if_empty(&self, room: &Arc<LocalRoom>) {
         let mut rooms = self.rooms();
-        if room.audience().members.is_empty() && rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
+        if room.audience().members.is_empty()
+            && rooms
+                .get(&room.id)
+                .is_some_and(|known| Arc::ptr_eq(known, room))
+        {
             room.stop.cancel();
             rooms.remove(&room.id);
         }
@@ -345,7 +371,10 @@ fn note_host(audience: &mut Audience, event: &RoomEvent) -> Option<RoomEvent> {
     let (host_id, is_news) = match event.event.as_ref()? {
         Event::Snapshot(room) => (&room.host_id, true),
         Event::HostChanged(changed) => (&changed.host_id, false),
-        Event::UserJoined(_) | Event::UserLeft(_) | Event::StateSynced(_) | Event::RoomClosed(_) => return None,
+        Event::UserJoined(_)
+        | Event::UserLeft(_)
+        | Event::StateSynced(_)
+        | Event::RoomClosed(_) => return None,
     };
     let previous = audience.host_id.replace(host_id.clone())?;
     (is_news && previous != *host_id).then(|| RoomEvent {
@@ -359,7 +388,12 @@ fn note_host(audience: &mut Audience, event: &RoomEvent) -> Option<RoomEvent> {
 }
 
 /// Tells one connection, if it is for it. Those who are out afterwards are put into `gone`.
-fn tell(member: &mut Member, event: &Arc<RoomEvent>, message: &mut Option<Str>, gone: &mut Vec<ConnectionId>) {
+fn tell(
+    member: &mut Member,
+    event: &Arc<RoomEvent>,
+    message: &mut Option<Str>,
+    gone: &mut Vec<ConnectionId>,
+) {
     match &mut member.hears {
         Hears::Later(kept) => {
             if kept.len() < PENDING_MAX {
@@ -442,12 +476,14 @@ fn encode(event: &RoomEvent) -> Str {
             let payload = json::user_came_or_went(room_id, member, left.member_count, &at);
             event_to_client("user_left", &payload)
         }
-        Some(Event::HostChanged(changed)) => {
-            event_to_client("host_changed", &json::host_changed(room_id, changed, event.version, &at))
-        }
-        Some(Event::RoomClosed(closed)) => {
-            event_to_client("room_closed", &json::room_closed(room_id, closed.reason(), &at))
-        }
+        Some(Event::HostChanged(changed)) => event_to_client(
+            "host_changed",
+            &json::host_changed(room_id, changed, event.version, &at),
+        ),
+        Some(Event::RoomClosed(closed)) => event_to_client(
+            "room_closed",
+            &json::room_closed(room_id, closed.reason(), &at),
+        ),
         None => Str::default(),
     }
 }

@@ -43,10 +43,16 @@ impl<'a> Fields<'a> {
 
     fn wrong_type(&mut self, name: &str, wanted: &str) {
         let field = format!("{}{name}", self.prefix);
-        self.types.push(Violation::new(field, format!("must be {wanted}")));
+        self.types
+            .push(Violation::new(field, format!("must be {wanted}")));
     }
 
-    fn optional<T>(&mut self, name: &str, wanted: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Option<T> {
         let value = self.object.get(name).filter(|value| !value.is_null())?;
         let read = read(value);
         if read.is_none() {
@@ -55,7 +61,12 @@ impl<'a> Fields<'a> {
         read
     }
 
-    fn required<T>(&mut self, name: &str, wanted: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
+    fn required<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Option<T> {
         match self.object.get(name) {
             None => {
                 let field = format!("{}{name}", self.prefix);
@@ -74,17 +85,21 @@ impl<'a> Fields<'a> {
 
     /// A string that must be there.
     pub(crate) fn text(&mut self, name: &str) -> String {
-        self.required(name, "a string", Value::as_str).unwrap_or_default().to_owned()
+        self.required(name, "a string", Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// A string, if there.
     pub(crate) fn optional_text(&mut self, name: &str) -> Option<String> {
-        self.optional(name, "a string", Value::as_str).map(str::to_owned)
+        self.optional(name, "a string", Value::as_str)
+            .map(str::to_owned)
     }
 
     /// A boolean that must be there.
     pub(crate) fn flag(&mut self, name: &str) -> bool {
-        self.required(name, "true or false", Value::as_bool).unwrap_or_default()
+        self.required(name, "true or false", Value::as_bool)
+            .unwrap_or_default()
     }
 
     /// A boolean, if there.
@@ -94,7 +109,8 @@ impl<'a> Fields<'a> {
 
     /// A number that must be there.
     pub(crate) fn number(&mut self, name: &str) -> f64 {
-        self.required(name, "a number", Value::as_f64).unwrap_or_default()
+        self.required(name, "a number", Value::as_f64)
+            .unwrap_or_default()
     }
 
     /// A number, if there.
@@ -105,7 +121,10 @@ impl<'a> Fields<'a> {
     /// A whole number, if there. One too large to count becomes the largest, which no rule allows.
     pub(crate) fn optional_integer(&mut self, name: &str) -> Option<i64> {
         self.optional(name, "a whole number", |value| {
-            value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX)).or_else(|| whole(value.as_f64()?))
+            value
+                .as_i64()
+                .or_else(|| value.as_u64().map(|_| i64::MAX))
+                .or_else(|| whole(value.as_f64()?))
         })
     }
 
@@ -132,7 +151,10 @@ impl<'a> Fields<'a> {
 }
 
 /// `5.0` is a whole number to JSON; `5.5` is not.
-#[expect(clippy::cast_possible_truncation, reason = "a number beyond the range becomes its end")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a number beyond the range becomes its end"
+)]
 fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0).then_some(number as i64)
 }
@@ -152,11 +174,20 @@ mod tests {
 
     #[test]
     fn wrong_types_and_missing_members_are_told_apart() {
-        assert_eq!(read(&json!({"name": "x", "count": 5.0, "other": 1})), Ok(()));
+        assert_eq!(
+            read(&json!({"name": "x", "count": 5.0, "other": 1})),
+            Ok(())
+        );
         assert_eq!(read(&json!({"name": "x", "count": null})), Ok(()));
         assert!(matches!(read(&json!({})), Err(BadFields::Missing(_))));
-        assert!(matches!(read(&json!({"name": null})), Err(BadFields::Types(_))));
-        assert!(matches!(read(&json!({"count": "5"})), Err(BadFields::Types(_))));
+        assert!(matches!(
+            read(&json!({"name": null})),
+            Err(BadFields::Types(_))
+        ));
+        assert!(matches!(
+            read(&json!({"count": "5"})),
+            Err(BadFields::Types(_))
+        ));
         let Err(bad) = read(&json!({"name": 1, "count": 5.5})) else {
             panic!("both are wrong");
         };

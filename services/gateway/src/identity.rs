@@ -67,12 +67,15 @@ impl Identity {
 
     fn try_known(&self, token: &str, now: UnixMs) -> Option<Result<AccessClaims, TokenError>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().map(|known| known.verifier.verify(token, now))
+        known
+            .as_ref()
+            .map(|known| known.verifier.verify(token, now))
     }
 
     /// The public keys, fetched anew where they are older than `than`.
     pub(crate) async fn keys(&self) -> Result<Vec<(String, [u8; 32])>, IdentityError> {
-        self.fetch_older_than(UnixMs(self.clock.now().0 - FRESH_MS)).await?;
+        self.fetch_older_than(UnixMs(self.clock.now().0 - FRESH_MS))
+            .await?;
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known
             .as_ref()

@@ -13,7 +13,8 @@ pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> Value {
 
 /// JSON text that travelled as text, or null.
 fn embedded(json: Option<&str>) -> Value {
-    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or(Value::Null)
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or(Value::Null)
 }
 
 /// A user as others see them.
@@ -49,7 +50,9 @@ pub(crate) fn session(session: &auth::Session) -> Value {
 /// A friend request.
 pub(crate) fn friend_request(request: &friends::FriendRequest) -> Value {
     let status = match request.status() {
-        friends::FriendRequestStatus::Pending | friends::FriendRequestStatus::Unspecified => "pending",
+        friends::FriendRequestStatus::Pending | friends::FriendRequestStatus::Unspecified => {
+            "pending"
+        }
         friends::FriendRequestStatus::Accepted => "accepted",
         friends::FriendRequestStatus::Rejected => "rejected",
     };
@@ -81,7 +84,9 @@ pub(crate) fn friend(friend: &friends::Friend, presence: Option<&rooms::Presence
     let mut json = friend.user.as_ref().map_or(Value::Null, user);
     json["since"] = time(friend.since.as_ref());
     json["online"] = presence.is_some_and(|presence| presence.online).into();
-    json["room_id"] = presence.and_then(|presence| presence.room_id.clone()).into();
+    json["room_id"] = presence
+        .and_then(|presence| presence.room_id.clone())
+        .into();
     json
 }
 
@@ -162,7 +167,12 @@ pub(crate) fn state_synced(room_id: &str, state: &rooms::State, at: &Value) -> V
 }
 
 /// `user_joined` and `user_left`.
-pub(crate) fn user_came_or_went(room_id: &str, member: &rooms::Member, count: u32, at: &Value) -> Value {
+pub(crate) fn user_came_or_went(
+    room_id: &str,
+    member: &rooms::Member,
+    count: u32,
+    at: &Value,
+) -> Value {
     json!({
         "room_id": room_id,
         "user_id": member.user_id,
@@ -173,7 +183,12 @@ pub(crate) fn user_came_or_went(room_id: &str, member: &rooms::Member, count: u3
 }
 
 /// `host_changed`, which made the room's version `version`.
-pub(crate) fn host_changed(room_id: &str, changed: &rooms::HostChanged, version: u64, at: &Value) -> Value {
+pub(crate) fn host_changed(
+    room_id: &str,
+    changed: &rooms::HostChanged,
+    version: u64,
+    at: &Value,
+) -> Value {
     let reason = match changed.reason() {
         rooms::HostChangeReason::Left | rooms::HostChangeReason::Unspecified => "left",
         rooms::HostChangeReason::Disconnected => "disconnected",

@@ -30,7 +30,8 @@ use tutti_common::{
     status::Reason,
 };
 use tutti_proto::{
-    auth::auth_service_client::AuthServiceClient, friends::friend_service_client::FriendServiceClient,
+    auth::auth_service_client::AuthServiceClient,
+    friends::friend_service_client::FriendServiceClient,
     rooms::room_service_client::RoomServiceClient,
 };
 
@@ -101,13 +102,15 @@ impl Gateway {
     }
 
     /// All that is served over HTTP.
-    #[must_use]
     pub fn router(&self) -> Router {
         let engine = socket::service(self);
         let engine = Router::new()
             .route_service("/socket.io/", engine.clone())
             .route_service("/socket.io", engine)
-            .layer(axum::middleware::from_fn_with_state(self.clone(), refuse_foreign_pages));
+            .layer(axum::middleware::from_fn_with_state(
+                self.clone(),
+                refuse_foreign_pages,
+            ));
         let router = rest::routes()
             .merge(engine)
             .merge(admin::health_routes(self.readiness.clone()))
@@ -143,7 +146,11 @@ impl Gateway {
 }
 
 /// Refuses sockets of pages that are not ours: browsers let any page open a WebSocket anywhere.
-async fn refuse_foreign_pages(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+async fn refuse_foreign_pages(
+    State(gateway): State<Gateway>,
+    request: Request,
+    next: Next,
+) -> Response {
     if origin::is_allowed(request.headers(), &gateway.settings.allowed_origins) {
         next.run(request).await
     } else {

@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Uri, header::{HOST, ORIGIN}};
+use http::{
+    HeaderMap, Uri,
+    header::{HOST, ORIGIN},
+};
 
 /// Whether the page that asks, if it is a page, is one of ours or an allowed one. Browsers send `Origin`
-/// with WebSockets and cross-site requests; programs need not.
+/// with `WebSocket`s and cross-site requests; programs need not.
 pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
         return true;
@@ -74,7 +77,10 @@ mod tests {
         let allowed = ["https://app.example".to_owned()];
         for pairs in [
             &[("host", "a.example:8000")][..],
-            &[("host", "a.example:8000"), ("origin", "http://a.example:8000")],
+            &[
+                ("host", "a.example:8000"),
+                ("origin", "http://a.example:8000"),
+            ],
             &[("host", "a.example"), ("origin", "https://a.example")],
             &[("host", "A.example"), ("origin", "https://a.EXAMPLE:443")],
             &[("host", "a.example"), ("origin", "https://app.example")],
@@ -84,8 +90,14 @@ mod tests {
         for pairs in [
             &[("host", "a.example"), ("origin", "https://evil.example")][..],
             &[("host", "a.example"), ("origin", "null")],
-            &[("host", "a.example:8000"), ("origin", "http://a.example:8001")],
-            &[("host", "a.example"), ("origin", "https://app.example.evil.example")],
+            &[
+                ("host", "a.example:8000"),
+                ("origin", "http://a.example:8001"),
+            ],
+            &[
+                ("host", "a.example"),
+                ("origin", "https://app.example.evil.example"),
+            ],
         ] {
             assert!(!is_allowed(&headers(pairs), &allowed), "{pairs:?}");
         }

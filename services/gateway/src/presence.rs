@@ -29,7 +29,9 @@ pub(crate) async fn renew(gateway: &Gateway) {
             () = gateway.shutdown.ending() => return,
         }
         let connections = gateway.hub.reports();
-        metrics::gauge!("tutti_gateway_connections").set(f64::from(u32::try_from(connections.len()).unwrap_or(u32::MAX)));
+        metrics::gauge!("tutti_gateway_connections").set(f64::from(
+            u32::try_from(connections.len()).unwrap_or(u32::MAX),
+        ));
         // With none to report it still asks whether the room service is there.
         let mut rest = connections.as_slice();
         loop {
@@ -51,9 +53,16 @@ pub(crate) async fn renew(gateway: &Gateway) {
 }
 
 /// Says of some connections that they are alive. Those whose seat is gone join again.
-pub(crate) async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<(), tonic::Status> {
+pub(crate) async fn renew_now(
+    gateway: &Gateway,
+    connections: Vec<Connection>,
+) -> Result<(), tonic::Status> {
     let request = RenewConnectionsRequest { connections };
-    let answer = gateway.rooms().renew_connections(request).await?.into_inner();
+    let answer = gateway
+        .rooms()
+        .renew_connections(request)
+        .await?
+        .into_inner();
     for id in answer.detached_connection_ids {
         if let Some(connection) = id.parse().ok().and_then(|id| gateway.hub.get(id)) {
             gateway.fanout.lost_seat(&connection);

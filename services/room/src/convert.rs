@@ -48,7 +48,11 @@ pub(crate) fn room(snapshot: &Snapshot) -> pb::Room {
     pb::Room {
         room_id: room.id.to_string(),
         host_id: room.host.to_string(),
-        name: room.terms.name.as_ref().map(|name| name.as_str().to_owned()),
+        name: room
+            .terms
+            .name
+            .as_ref()
+            .map(|name| name.as_str().to_owned()),
         is_friends_only: room.terms.is_friends_only,
         max_participants: room.terms.max_participants,
         current_song_json: room.song.as_ref().map(|song| song.as_json().to_owned()),
@@ -81,7 +85,11 @@ pub(crate) fn room_event(room: &Room, event: PbEvent, now: UnixMs) -> pb::RoomEv
 /// What happened, as it travels.
 pub(crate) fn encode_event(room: &Room, event: &Event, now: UnixMs) -> pb::RoomEvent {
     let event = match event {
-        Event::UserJoined { user, username, count } => PbEvent::UserJoined(pb::UserJoined {
+        Event::UserJoined {
+            user,
+            username,
+            count,
+        } => PbEvent::UserJoined(pb::UserJoined {
             member: Some(member(*user, username)),
             member_count: *count,
         }),
@@ -104,7 +112,11 @@ pub(crate) fn encode_event(room: &Room, event: &Event, now: UnixMs) -> pb::RoomE
             state: Some(state(room)),
             connection_id: by.map(|connection| connection.to_string()),
         }),
-        Event::HostChanged { host, previous, reason } => PbEvent::HostChanged(pb::HostChanged {
+        Event::HostChanged {
+            host,
+            previous,
+            reason,
+        } => PbEvent::HostChanged(pb::HostChanged {
             host_id: host.to_string(),
             previous_host_id: previous.to_string(),
             reason: match reason {

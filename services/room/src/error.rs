@@ -50,16 +50,27 @@ impl From<RoomError> for Status {
     fn from(refused: RoomError) -> Self {
         let message = refused.to_string();
         match refused {
-            RoomError::NotFound | RoomError::NoSuchUser => error(Code::NotFound, Reason::NotFound, message),
+            RoomError::NotFound
+            | RoomError::NoSuchUser
+            | RoomError::Refused(Refusal::NoSuchParticipant) => {
+                error(Code::NotFound, Reason::NotFound, message)
+            }
             RoomError::NotJoinable => error(Code::NotFound, Reason::JoinFailed, message),
             RoomError::Forbidden => error(Code::PermissionDenied, Reason::Forbidden, message),
-            RoomError::Refused(Refusal::Full) => error(Code::FailedPrecondition, Reason::JoinFailed, message),
-            RoomError::Refused(Refusal::NotHost) => error(Code::PermissionDenied, Reason::UpdateFailed, message),
-            RoomError::Refused(Refusal::NotInRoom) => error(Code::FailedPrecondition, Reason::NotInRoom, message),
-            RoomError::Refused(Refusal::NoSuchParticipant) => error(Code::NotFound, Reason::NotFound, message),
+            RoomError::Refused(Refusal::Full) => {
+                error(Code::FailedPrecondition, Reason::JoinFailed, message)
+            }
+            RoomError::Refused(Refusal::NotHost) => {
+                error(Code::PermissionDenied, Reason::UpdateFailed, message)
+            }
+            RoomError::Refused(Refusal::NotInRoom) => {
+                error(Code::FailedPrecondition, Reason::NotInRoom, message)
+            }
             RoomError::Invalid(violations) => status::invalid(&violations),
             RoomError::Limited(wait) => status::limited(wait.0),
-            RoomError::Store(source @ StoreError::Unavailable(_)) => status::unavailable("the database", &source),
+            RoomError::Store(source @ StoreError::Unavailable(_)) => {
+                status::unavailable("the database", &source)
+            }
             RoomError::Store(source @ StoreError::Broken(_)) => status::internal(&source),
             RoomError::Live(source) => status::unavailable("live state", &source),
             RoomError::People(source) => status::unavailable("the auth service", &source),

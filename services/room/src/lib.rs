@@ -1,5 +1,10 @@
 //! The room service: who is in a room, who is host, what plays where.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "store/queries.rs is compiled once for each SQL engine"
+)]
+
 mod convert;
 pub mod domain;
 mod error;

@@ -22,7 +22,11 @@ pub trait People: Send + Sync + 'static {
     async fn username(&self, user: UserId) -> Result<Option<String>, PeopleError>;
 
     /// Which of the others are the user's friends.
-    async fn friends_among(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>, PeopleError>;
+    async fn friends_among(
+        &self,
+        user: UserId,
+        others: &[UserId],
+    ) -> Result<HashSet<UserId>, PeopleError>;
 }
 
 /// The auth service, over gRPC.
@@ -53,7 +57,11 @@ impl People for RemotePeople {
         Ok(answer.users.into_iter().next().map(|user| user.username))
     }
 
-    async fn friends_among(&self, user: UserId, others: &[UserId]) -> Result<HashSet<UserId>, PeopleError> {
+    async fn friends_among(
+        &self,
+        user: UserId,
+        others: &[UserId],
+    ) -> Result<HashSet<UserId>, PeopleError> {
         if others.is_empty() {
             return Ok(HashSet::new());
         }
@@ -61,7 +69,16 @@ impl People for RemotePeople {
             user_id: user.to_string(),
             other_user_ids: others.iter().map(ToString::to_string).collect(),
         };
-        let answer = self.friends.clone().check_friendships(request).await?.into_inner();
-        Ok(answer.friend_ids.iter().filter_map(|id| id.parse().ok()).collect())
+        let answer = self
+            .friends
+            .clone()
+            .check_friendships(request)
+            .await?
+            .into_inner();
+        Ok(answer
+            .friend_ids
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .collect())
     }
 }

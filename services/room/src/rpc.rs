@@ -9,7 +9,9 @@ use tutti_common::{
     shutdown::Shutdown,
 };
 use tutti_proto::{
-    rooms::{self as pb, room_event::Event, room_service_server::RoomServiceServer, sync_state_request},
+    rooms::{
+        self as pb, room_event::Event, room_service_server::RoomServiceServer, sync_state_request,
+    },
     timestamp,
 };
 
@@ -44,7 +46,8 @@ fn room(id: &str) -> Result<RoomId, RoomError> {
 
 /// A room one says to be in.
 fn own_room(id: &str) -> Result<RoomId, RoomError> {
-    id.parse().map_err(|_| RoomError::Refused(Refusal::NotInRoom))
+    id.parse()
+        .map_err(|_| RoomError::Refused(Refusal::NotInRoom))
 }
 
 fn connection(id: Option<&str>) -> Result<Option<ConnectionId>, Status> {
@@ -60,7 +63,8 @@ fn connected(connections: &[pb::Connection]) -> Result<Vec<Connected>, Status> {
             let room = connected.room_id.as_deref().map(room).transpose()?;
             let connection = connection(Some(&connected.connection_id))?;
             Ok(Connected {
-                connection: connection.ok_or_else(|| Status::invalid_argument("connection_id: missing"))?,
+                connection: connection
+                    .ok_or_else(|| Status::invalid_argument("connection_id: missing"))?,
                 user: user(&connected.user_id)?,
                 room,
             })
@@ -72,9 +76,9 @@ fn song_update(song: Option<sync_state_request::Song>) -> Result<SongUpdate, Roo
     match song {
         None | Some(sync_state_request::Song::ClearSong(false)) => Ok(SongUpdate::Keep),
         Some(sync_state_request::Song::ClearSong(true)) => Ok(SongUpdate::Clear),
-        Some(sync_state_request::Song::SongJson(json)) => {
-            Song::parse(&json).map(SongUpdate::Set).map_err(RoomError::Invalid)
-        }
+        Some(sync_state_request::Song::SongJson(json)) => Song::parse(&json)
+            .map(SongUpdate::Set)
+            .map_err(RoomError::Invalid),
     }
 }
 
@@ -87,18 +91,29 @@ impl pb::room_service_server::RoomService for RoomRpc {
         let ask = request.into_inner();
         let made = self
             .rooms
-            .create(user(&ask.user_id)?, ask.name.as_deref(), ask.is_friends_only, ask.max_participants)
+            .create(
+                user(&ask.user_id)?,
+                ask.name.as_deref(),
+                ask.is_friends_only,
+                ask.max_participants,
+            )
             .await?;
         Ok(Response::new(pb::CreateRoomResponse {
             room: Some(convert::room(&made)),
         }))
     }
 
-    async fn join_room(&self, request: Request<pb::JoinRoomRequest>) -> Result<Response<pb::JoinRoomResponse>, Status> {
+    async fn join_room(
+        &self,
+        request: Request<pb::JoinRoomRequest>,
+    ) -> Result<Response<pb::JoinRoomResponse>, Status> {
         let ask = request.into_inner();
         let room = room(&ask.room_id).map_err(|_| RoomError::NotJoinable)?;
         let connection = connection(ask.connection_id.as_deref())?;
-        let joined = self.rooms.join(user(&ask.user_id)?, room, connection).await?;
+        let joined = self
+            .rooms
+            .join(user(&ask.user_id)?, room, connection)
+            .await?;
         Ok(Response::new(pb::JoinRoomResponse {
             room: Some(convert::room(&joined)),
         }))
@@ -111,7 +126,11 @@ impl pb::room_service_server::RoomService for RoomRpc {
         let ask = request.into_inner();
         let connection = connection(ask.connection_id.as_deref())?;
         let left_at = match room(&ask.room_id) {
-            Ok(room) => self.rooms.leave(user(&ask.user_id)?, room, connection).await?,
+            Ok(room) => {
+                self.rooms
+                    .leave(user(&ask.user_id)?, room, connection)
+                    .await?
+            }
             // Who leaves a room that is none has left it.
             Err(_) => self.rooms.clock.now(),
         };
@@ -120,9 +139,15 @@ impl pb::room_service_server::RoomService for RoomRpc {
         }))
     }
 
-    async fn get_room(&self, request: Request<pb::GetRoomRequest>) -> Result<Response<pb::GetRoomResponse>, Status> {
+    async fn get_room(
+        &self,
+        request: Request<pb::GetRoomRequest>,
+    ) -> Result<Response<pb::GetRoomResponse>, Status> {
         let ask = request.into_inner();
-        let found = self.rooms.get(user(&ask.user_id)?, room(&ask.room_id)?).await?;
+        let found = self
+            .rooms
+            .get(user(&ask.user_id)?, room(&ask.room_id)?)
+            .await?;
         Ok(Response::new(pb::GetRoomResponse {
             room: Some(convert::room(&found)),
         }))
@@ -132,7 +157,10 @@ impl pb::room_service_server::RoomService for RoomRpc {
         &self,
         request: Request<pb::ListRoomsRequest>,
     ) -> Result<Response<pb::ListRoomsResponse>, Status> {
-        let rooms = self.rooms.list(user(&request.into_inner().user_id)?).await?;
+        let rooms = self
+            .rooms
+            .list(user(&request.into_inner().user_id)?)
+            .await?;
         Ok(Response::new(pb::ListRoomsResponse {
             rooms: rooms.iter().map(convert::room).collect(),
         }))
@@ -173,9 +201,15 @@ impl pb::room_service_server::RoomService for RoomRpc {
         }))
     }
 
-    async fn get_state(&self, request: Request<pb::GetStateRequest>) -> Result<Response<pb::GetStateResponse>, Status> {
+    async fn get_state(
+        &self,
+        request: Request<pb::GetStateRequest>,
+    ) -> Result<Response<pb::GetStateResponse>, Status> {
         let ask = request.into_inner();
-        let found = self.rooms.state(user(&ask.user_id)?, own_room(&ask.room_id)?).await?;
+        let found = self
+            .rooms
+            .state(user(&ask.user_id)?, own_room(&ask.room_id)?)
+            .await?;
         Ok(Response::new(pb::GetStateResponse {
             state: Some(convert::state(&found)),
         }))
@@ -249,7 +283,12 @@ impl pb::room_service_server::RoomService for RoomRpc {
     ) -> Result<Response<Self::WatchRoomStream>, Status> {
         let id = room(&request.into_inner().room_id)?;
         // Subscribed first: what happens between the two is heard twice rather than not at all.
-        let feed = self.rooms.live.subscribe(id).await.map_err(RoomError::from)?;
+        let feed = self
+            .rooms
+            .live
+            .subscribe(id)
+            .await
+            .map_err(RoomError::from)?;
         let first = snapshot_event(&self.rooms, id).await?;
         let rooms = self.rooms.clone();
         let events = feed
@@ -264,7 +303,9 @@ impl pb::room_service_server::RoomService for RoomRpc {
             })
             .skip_while({
                 let revision = first.revision;
-                move |event| std::future::ready(matches!(event, Ok(event) if event.revision <= revision))
+                move |event| {
+                    std::future::ready(matches!(event, Ok(event) if event.revision <= revision))
+                }
             });
         let shutdown = self.shutdown.clone();
         let stream = futures_util::stream::once(std::future::ready(Ok(first)))
@@ -282,5 +323,9 @@ impl pb::room_service_server::RoomService for RoomRpc {
 async fn snapshot_event(rooms: &Rooms, room: RoomId) -> Result<Arc<pb::RoomEvent>, RoomError> {
     let snapshot = rooms.snapshot(room).await?;
     let event = Event::Snapshot(convert::room(&snapshot));
-    Ok(Arc::new(convert::room_event(&snapshot.room, event, rooms.clock.now())))
+    Ok(Arc::new(convert::room_event(
+        &snapshot.room,
+        event,
+        rooms.clock.now(),
+    )))
 }

@@ -19,8 +19,8 @@ use crate::{
     RoomSettings,
     convert::encode_event,
     domain::{
-        Change, CloseReason, Command, Lease, LeaveReason, Playback, PlaybackUpdate, Room, RoomTerms, Seat, SongUpdate,
-        Version, View, apply,
+        Change, CloseReason, Command, Lease, LeaveReason, Playback, PlaybackUpdate, Room,
+        RoomTerms, Seat, SongUpdate, Version, View, apply,
     },
     error::RoomError,
     live::{Connected, LiveState, Snapshot},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long a join without a connection keeps its seat.
-const VISIT: Duration = Duration::from_secs(60);
+const VISIT: Duration = Duration::from_mins(1);
 
 /// How long a connection counts as alive after its gateway said so. Gateways say so every 3 s.
 const LEASE: Duration = Duration::from_secs(10);
@@ -114,14 +114,21 @@ impl Rooms {
         is_friends_only: bool,
         max_participants: Option<i64>,
     ) -> Result<Snapshot, RoomError> {
-        let terms = RoomTerms::parse(name, is_friends_only, max_participants).map_err(RoomError::Invalid)?;
+        let terms = RoomTerms::parse(name, is_friends_only, max_participants)
+            .map_err(RoomError::Invalid)?;
         let now = self.clock.now();
         let rule = Rule {
             max: self.settings.rates.room_creations_per_hour,
-            window: Duration::from_secs(3600),
+            window: Duration::from_hours(1),
         };
-        self.limiter.take(&format!("rooms:{user}"), rule, now).await?;
-        let username = self.people.username(user).await?.ok_or(RoomError::NoSuchUser)?;
+        self.limiter
+            .take(&format!("rooms:{user}"), rule, now)
+            .await?;
+        let username = self
+            .people
+            .username(user)
+            .await?
+            .ok_or(RoomError::NoSuchUser)?;
         let room = Room {
             id: RoomId::new(),
             host: user,
@@ -155,7 +162,10 @@ impl Rooms {
         let _turn = self.turns.take(room).await;
         let mut username = None;
         for _ in 0..TRIES {
-            let view = self.view(room, &[user]).await?.ok_or(RoomError::NotJoinable)?;
+            let view = self
+                .view(room, &[user])
+                .await?
+                .ok_or(RoomError::NotJoinable)?;
             if !self.may_see(&view, user).await? {
                 return Err(RoomError::NotJoinable);
             }
@@ -163,7 +173,11 @@ impl Rooms {
                 (Some(seat), _) => seat.username.clone(),
                 (None, Some(known)) => String::clone(known),
                 (None, None) => {
-                    let name = self.people.username(user).await?.ok_or(RoomError::NoSuchUser)?;
+                    let name = self
+                        .people
+                        .username(user)
+                        .await?
+                        .ok_or(RoomError::NoSuchUser)?;
                     username.insert(name).clone()
                 }
             };
@@ -206,7 +220,10 @@ impl Rooms {
                 reason: LeaveReason::Left,
             },
         };
-        match self.change(room, &[user], |_, _| Some(command.clone())).await {
+        match self
+            .change(room, &[user], |_, _| Some(command.clone()))
+            .await
+        {
             Ok(Some(after)) => Ok(after.last_activity),
             Ok(None) | Err(RoomError::NotFound) => Ok(self.clock.now()),
             Err(error) => Err(error),
@@ -244,7 +261,9 @@ impl Rooms {
             }
             reason = CloseReason::ByHost;
         }
-        self.change(room, &[], |_, _| Some(Command::Close(reason))).await.map(drop)
+        self.change(room, &[], |_, _| Some(Command::Close(reason)))
+            .await
+            .map(drop)
     }
 
     /// The host says what plays where. Returns the new version and when it was accepted.
@@ -282,7 +301,12 @@ impl Rooms {
     }
 
     /// The host hands over. Returns the room's version and when that took effect.
-    pub async fn transfer(&self, by: UserId, room: RoomId, to: UserId) -> Result<(Version, UnixMs), RoomError> {
+    pub async fn transfer(
+        &self,
+        by: UserId,
+        room: RoomId,
+        to: UserId,
+    ) -> Result<(Version, UnixMs), RoomError> {
         let changed = self
             .change(room, &[by, to], |_, _| Some(Command::Transfer { by, to }))
             .await
@@ -295,16 +319,26 @@ impl Rooms {
 
     /// Connections are alive. Returns those whose seat is gone.
     pub async fn renew(&self, connections: &[Connected]) -> Result<Vec<ConnectionId>, RoomError> {
-        Ok(self.live.renew(connections, self.clock.now() + LEASE).await?)
+        Ok(self
+            .live
+            .renew(connections, self.clock.now() + LEASE)
+            .await?)
     }
 
     /// Connections are gone; their users keep their places for the grace period.
     pub async fn drop_connections(&self, connections: &[Connected]) -> Result<(), RoomError> {
-        Ok(self.live.drop_connections(connections, self.clock.now()).await?)
+        Ok(self
+            .live
+            .drop_connections(connections, self.clock.now())
+            .await?)
     }
 
     /// Who is online, and where `viewer` may join them.
-    pub async fn presence(&self, viewer: UserId, others: &[UserId]) -> Result<Vec<Presence>, RoomError> {
+    pub async fn presence(
+        &self,
+        viewer: UserId,
+        others: &[UserId],
+    ) -> Result<Vec<Presence>, RoomError> {
         let online = self.live.online(others, self.clock.now()).await?;
         let mut views = HashMap::new();
         for &other in others {
@@ -322,7 +356,8 @@ impl Rooms {
             .collect::<HashSet<_>>();
         let hosts = hosts.into_iter().collect::<Vec<_>>();
         let friends = self.people.friends_among(viewer, &hosts).await?;
-        let visible = |view: &&View| !hidden_from(view, viewer) || friends.contains(&view.room.host);
+        let visible =
+            |view: &&View| !hidden_from(view, viewer) || friends.contains(&view.room.host);
         Ok(others
             .iter()
             .map(|&user| Presence {
@@ -342,10 +377,12 @@ impl Rooms {
             for room in self.live.rooms_of(guest).await? {
                 let changed = self
                     .change(room, &[guest], |view, _| {
-                        (view.room.terms.is_friends_only && view.room.host == host).then_some(Command::Leave {
-                            user: guest,
-                            reason: LeaveReason::AccessRevoked,
-                        })
+                        (view.room.terms.is_friends_only && view.room.host == host).then_some(
+                            Command::Leave {
+                                user: guest,
+                                reason: LeaveReason::AccessRevoked,
+                            },
+                        )
                     })
                     .await;
                 match changed {
@@ -398,7 +435,12 @@ impl Rooms {
     }
 
     /// First the record, then live state and those who watch: what anybody hears of is not lost.
-    async fn carry_out(&self, expected: Version, change: Change, now: UnixMs) -> Result<bool, RoomError> {
+    async fn carry_out(
+        &self,
+        expected: Version,
+        change: Change,
+        now: UnixMs,
+    ) -> Result<bool, RoomError> {
         if change.closed {
             self.store.delete(change.room.id).await?;
         } else if change.durable {
@@ -441,7 +483,11 @@ impl Rooms {
             return Ok(true);
         }
         let host = view.room.host;
-        Ok(self.people.friends_among(user, &[host]).await?.contains(&host))
+        Ok(self
+            .people
+            .friends_among(user, &[host])
+            .await?
+            .contains(&host))
     }
 }
 

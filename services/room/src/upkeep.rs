@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tutti_common::{rpc::Transport, shutdown::Shutdown};
 use tutti_proto::auth::{
-    FriendshipEnded, WatchAccountsRequest, auth_service_client::AuthServiceClient, watch_accounts_response::Event,
+    FriendshipEnded, WatchAccountsRequest, auth_service_client::AuthServiceClient,
+    watch_accounts_response::Event,
 };
 
 use crate::{
@@ -29,14 +30,17 @@ const BATCH: usize = 256;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How much older than the grace an abandoned room is before the sweep takes it.
-const SWEEP_MARGIN: Duration = Duration::from_secs(60);
+const SWEEP_MARGIN: Duration = Duration::from_mins(1);
 
 impl Rooms {
     /// Brings all rooms back from the record, then calls `ready`, then keeps them up until the end. `accounts`
     /// is where ended friendships are heard of.
     pub async fn run(self, accounts: Transport, shutdown: Shutdown, ready: impl FnOnce() + Send) {
         while let Err(error) = self.restore_all().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot bring rooms back");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot bring rooms back"
+            );
             tokio::select! {
                 () = tokio::time::sleep(AGAIN) => {}
                 () = shutdown.ending() => return,
@@ -49,16 +53,15 @@ impl Rooms {
             until_the_end(&shutdown, self.settings.cleanup_interval, || self.sweep()),
             self.hear_of_friendships(accounts, &shutdown),
         );
-        if let Err(error) = self.record_positions().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot record the last positions");
-        }
     }
 
     async fn restore_all(&self) -> Result<(), RoomError> {
         let mut last = None;
         loop {
             let rooms = self.store.list(last, 500).await?;
-            let Some(&end) = rooms.last() else { return Ok(()) };
+            let Some(&end) = rooms.last() else {
+                return Ok(());
+            };
             for room in rooms {
                 self.restore(room).await?;
             }
@@ -92,7 +95,9 @@ impl Rooms {
             Due::Seat(room, user) => {
                 let grace = self.settings.presence_grace;
                 self.change(room, &[user], |view, now| {
-                    let expired = view.seat(user).is_some_and(|seat| seat.expires_at(grace) <= now);
+                    let expired = view
+                        .seat(user)
+                        .is_some_and(|seat| seat.expires_at(grace) <= now);
                     expired.then_some(Command::Leave {
                         user,
                         reason: LeaveReason::Disconnected,
@@ -103,7 +108,10 @@ impl Rooms {
             Due::Room(room) => {
                 let grace = self.settings.room_empty_grace;
                 self.change(room, &[], |view, now| {
-                    let over = view.room.empty_since.is_some_and(|since| since + grace <= now);
+                    let over = view
+                        .room
+                        .empty_since
+                        .is_some_and(|since| since + grace <= now);
                     over.then_some(Command::Close(CloseReason::Empty))
                 })
                 .await?;
@@ -115,11 +123,14 @@ impl Rooms {
     /// Puts running positions into the record.
     ///
     /// # Errors
-    /// When the record does not answer; the positions are still running and will be put there later.
+    /// When the record does not answer; what is not there yet will be tried again.
     pub async fn record_positions(&self) -> Result<(), RoomError> {
         let rooms = self.live.unrecorded().await?;
-        for batch in rooms.chunks(BATCH) {
-            self.store.save_positions(batch).await?;
+        for (done, batch) in rooms.chunks(BATCH).enumerate() {
+            if let Err(error) = self.store.save_positions(batch).await {
+                self.live.still_unrecorded(&rooms[done * BATCH..]).await?;
+                return Err(error.into());
+            }
         }
         Ok(())
     }
@@ -168,7 +179,10 @@ impl Rooms {
             return;
         };
         if let Err(error) = self.friendship_ended(one, other).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot take a former friend out");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot take a former friend out"
+            );
         }
     }
 }
@@ -186,7 +200,10 @@ where
             () = shutdown.ending() => return,
         }
         if let Err(error) = what().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "upkeep of rooms failed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "upkeep of rooms failed"
+            );
         }
     }
 }

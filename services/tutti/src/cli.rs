@@ -29,6 +29,6 @@ pub(crate) enum Command {
     Gateway,
     /// Bring the database's schema up to date and end
     Migrate,
-    /// Print a new Ed25519 key for JWT_PRIVATE_KEY_FILE and end
+    /// Print a new Ed25519 key to sign access tokens with and end
     Keygen,
 }

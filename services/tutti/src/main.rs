@@ -10,7 +10,7 @@ use tutti_auth::keys::SigningKeys;
 use tutti_common::{
     config::{Role, Settings, Wrong},
     shutdown::{self, Shutdown},
-    telemetry,
+    telemetry::{self, Telemetry},
 };
 
 use crate::{
@@ -79,17 +79,26 @@ fn keygen() -> ExitCode {
 }
 
 async fn run(command: Option<Command>, settings: Settings) -> anyhow::Result<()> {
-    let metrics = telemetry::init(&settings)?;
-    if command == Some(Command::Migrate) {
-        return migrate(&settings).await;
-    }
+    let telemetry = telemetry::init(&settings)?;
+    let served = match command {
+        Some(Command::Migrate) => migrate(&settings).await,
+        _ => serve(&settings, &telemetry).await,
+    };
+    telemetry.flush().await;
+    served
+}
+
+async fn serve(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     // Every port is bound before any work begins.
-    let bound = Bound::bind(&settings).await?;
-    bound.start(&settings, metrics, &shutdown).await?;
+    let bound = Bound::bind(settings).await?;
+    let running = bound
+        .start(settings, telemetry.metrics.clone(), &shutdown)
+        .await?;
     shutdown::signal().await;
     if !shutdown.finish(shutdown::GRACE).await {
         tracing::warn!("some work did not end in time");
     }
+    running.close().await;
     Ok(())
 }

@@ -25,22 +25,18 @@ const ROOMS: &str = "rooms";
 
 /// The ports of a role.
 pub(crate) struct Bound {
-    http: Option<TcpListener>,
-    grpc: Option<TcpListener>,
+    /// Where it serves what it is for: HTTP or gRPC.
+    main: TcpListener,
     admin: Option<TcpListener>,
 }
 
 impl Bound {
     /// Binds what the role listens on.
     pub(crate) async fn bind(settings: &Settings) -> anyhow::Result<Self> {
-        let http = match settings.role {
-            Role::Standalone | Role::Gateway => Some(listen("HTTP_ADDR", settings.http_addr).await?),
-            Role::Auth | Role::Room => None,
-        };
-        let grpc = match settings.role {
-            Role::Auth => Some(listen("AUTH_GRPC_ADDR", settings.auth_grpc_addr).await?),
-            Role::Room => Some(listen("ROOM_GRPC_ADDR", settings.room_grpc_addr).await?),
-            Role::Standalone | Role::Gateway => None,
+        let main = match settings.role {
+            Role::Standalone | Role::Gateway => listen("HTTP_ADDR", settings.http_addr).await?,
+            Role::Auth => listen("AUTH_GRPC_ADDR", settings.auth_grpc_addr).await?,
+            Role::Room => listen("ROOM_GRPC_ADDR", settings.room_grpc_addr).await?,
         };
         let admin = match listen("ADMIN_ADDR", settings.admin_addr).await {
             Ok(admin) => Some(admin),
@@ -51,7 +47,7 @@ impl Bound {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { http, grpc, admin })
+        Ok(Self { main, admin })
     }
 
     /// Starts the role and says where it is once it can serve.
@@ -60,7 +56,7 @@ impl Bound {
         settings: &Settings,
         metrics: PrometheusHandle,
         shutdown: &Shutdown,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Running> {
         let readiness = Readiness::default();
         if let Some(admin) = self.admin {
             let router = admin::router(readiness.clone(), metrics);
@@ -74,33 +70,66 @@ impl Bound {
             limiter: Arc::new(SlidingLog::default()),
             guard: GuardLayer::new(settings.service_keys.clone(), shutdown.clone()),
         };
-        match (settings.role, self.http, self.grpc) {
-            (Role::Standalone, Some(http), _) => parts.standalone(http).await,
-            (Role::Gateway, Some(http), _) => {
+        match settings.role {
+            Role::Standalone => parts.standalone(self.main).await,
+            Role::Gateway => {
                 let auth = parts.dial(settings.auth_url.as_ref(), "gateway")?;
                 let room = parts.dial(settings.room_url.as_ref(), "gateway")?;
-                let address = http.local_addr()?;
-                parts.gateway(auth, room, http);
+                let address = self.main.local_addr()?;
+                parts.gateway(auth, room, self.main);
                 println!("tutti gateway is listening on http://{address}");
-                Ok(())
+                Ok(Running::default())
             }
-            (Role::Auth, _, Some(grpc)) => {
+            Role::Auth => {
                 let database = parts.open_database().await?;
                 let auth = parts.auth(&database)?;
-                parts.serve("auth", grpc, auth.routes(), tutti_auth::SERVICES).await?;
+                let routes = auth.routes();
                 shutdown.spawn(auth.run(shutdown.clone()));
-                Ok(())
+                parts
+                    .serve("auth", self.main, routes, tutti_auth::SERVICES)
+                    .await?;
+                Ok(Running {
+                    database: Some(database),
+                    rooms: None,
+                })
             }
-            (Role::Room, _, Some(grpc)) => {
+            Role::Room => {
                 let database = parts.open_database().await?;
                 let accounts = parts.dial(settings.auth_url.as_ref(), "room")?;
                 let rooms = parts.room(&database, accounts);
-                let routes = tutti_room::routes(rooms, shutdown.clone());
-                parts.serve("room", grpc, routes, tutti_room::SERVICES).await
+                let routes = tutti_room::routes(rooms.clone(), shutdown.clone());
+                parts
+                    .serve("room", self.main, routes, tutti_room::SERVICES)
+                    .await?;
+                Ok(Running {
+                    database: Some(database),
+                    rooms: Some(rooms),
+                })
             }
-            (_, None, None) | (Role::Standalone | Role::Gateway, None, _) | (_, _, None) => {
-                anyhow::bail!("a port of this role is not bound")
-            }
+        }
+    }
+}
+
+/// What is put away when all work has ended.
+#[derive(Default)]
+pub(crate) struct Running {
+    database: Option<Database>,
+    rooms: Option<Rooms>,
+}
+
+impl Running {
+    /// Records where the songs are now, and closes the database.
+    pub(crate) async fn close(self) {
+        if let Some(rooms) = self.rooms
+            && let Err(error) = rooms.record_positions().await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot record the last positions"
+            );
+        }
+        if let Some(database) = self.database {
+            database.close().await;
         }
     }
 }
@@ -114,14 +143,19 @@ async fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> 
 /// Brings the schema up to date.
 pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let database = open(&database_url(settings)?).await?;
-    database.migrate().await.context("cannot bring the schema up to date")?;
+    database
+        .migrate()
+        .await
+        .context("cannot bring the schema up to date")?;
     database.close().await;
     println!("the schema is up to date");
     Ok(())
 }
 
 async fn open(url: &Secret) -> anyhow::Result<Database> {
-    Database::open(url).await.context("cannot open the database")
+    Database::open(url)
+        .await
+        .context("cannot open the database")
 }
 
 /// Where the database is: as set, or SQLite in the data folder.
@@ -133,12 +167,16 @@ fn database_url(settings: &Settings) -> anyhow::Result<Secret> {
     let file = settings.data_dir.join("tutti.db");
     let file = file.to_str().context("TUTTI_DATA_DIR is not UTF-8")?;
     // What SQLite's address takes for syntax is escaped.
-    let file = file.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let file = file
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
     Ok(Secret::new(&format!("sqlite:{file}")))
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 struct Parts<'a> {
@@ -154,7 +192,10 @@ impl Parts<'_> {
     async fn open_database(&self) -> anyhow::Result<Database> {
         self.readiness.wait_for(DATABASE);
         let database = open(&database_url(self.settings)?).await?;
-        database.migrate().await.context("cannot bring the schema up to date")?;
+        database
+            .migrate()
+            .await
+            .context("cannot bring the schema up to date")?;
         self.readiness.have(DATABASE);
         Ok(database)
     }
@@ -177,7 +218,10 @@ impl Parts<'_> {
     fn room(&self, database: &Database, accounts: Transport) -> Rooms {
         let settings = RoomSettings::from(self.settings);
         let rooms = Rooms::new(
-            Arc::new(LocalLive::new(settings.presence_grace, settings.room_empty_grace)),
+            Arc::new(LocalLive::new(
+                settings.presence_grace,
+                settings.room_empty_grace,
+            )),
             tutti_room::store::open(database),
             Arc::new(RemotePeople::new(accounts.clone())),
             self.limiter.clone(),
@@ -209,20 +253,26 @@ impl Parts<'_> {
     }
 
     /// Everything in one process: the services are each other's transport.
-    async fn standalone(&self, listener: TcpListener) -> anyhow::Result<()> {
+    async fn standalone(&self, listener: TcpListener) -> anyhow::Result<Running> {
         make_folder(&self.settings.data_dir)?;
         let database = self.open_database().await?;
         let auth = self.auth(&database)?;
         let to_auth = self.in_process(auth.routes())?;
         let rooms = self.room(&database, to_auth.clone());
-        let to_room = self.in_process(tutti_room::routes(rooms, self.shutdown.clone()))?;
+        let to_room = self.in_process(tutti_room::routes(rooms.clone(), self.shutdown.clone()))?;
         self.shutdown.spawn(auth.run(self.shutdown.clone()));
         let address = listener.local_addr()?;
         self.gateway(to_auth, to_room, listener);
         self.readiness.ready().await;
         println!("Tutti is ready: http://{address}");
-        println!("Its data is in {}; Ctrl-C ends it.", self.settings.data_dir.display());
-        Ok(())
+        println!(
+            "Its data is in {}; Ctrl-C ends it.",
+            self.settings.data_dir.display()
+        );
+        Ok(Running {
+            database: Some(database),
+            rooms: Some(rooms),
+        })
     }
 
     fn in_process(&self, routes: Routes) -> anyhow::Result<Transport> {
@@ -236,7 +286,10 @@ impl Parts<'_> {
     }
 
     fn key(&self, name: &str) -> anyhow::Result<Secret> {
-        self.settings.service_keys.of(name).context("there is no service key")
+        self.settings
+            .service_keys
+            .of(name)
+            .context("there is no service key")
     }
 
     async fn serve(

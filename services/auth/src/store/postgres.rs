@@ -15,7 +15,7 @@ const BEGIN: &str = "BEGIN";
 const LOCK_USER: &str = "SELECT 1 FROM users WHERE user_id = $1 FOR NO KEY UPDATE";
 
 /// Keeps other changes between two users waiting until the end of the transaction; $1 names the pair.
-const LOCK_PAIR: &str = "SELECT $1::text";
+const LOCK_PAIR: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 
 const USERS_BY_IDS: &str = "
     SELECT user_id, username, name

@@ -177,8 +177,8 @@ async fn plans(world: &World, statement: &str, more: &str) -> [String; 2] {
         .iter_mut()
         .zip(["force_custom_plan", "force_generic_plan"])
     {
-        let mode = format!("SET plan_cache_mode = {mode}");
-        sqlx::raw_sql(AssertSqlSafe(mode))
+        let set = format!("SET plan_cache_mode = {mode}");
+        sqlx::raw_sql(AssertSqlSafe(set))
             .execute(&mut *connection)
             .await
             .unwrap();

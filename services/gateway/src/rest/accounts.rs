@@ -4,7 +4,8 @@ use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 use tutti_proto::auth::{
-    GetAccountRequest, LoginRequest, LogoutRequest, RefreshRequest, RegisterRequest, SetUsernameRequest,
+    GetAccountRequest, LoginRequest, LogoutRequest, RefreshRequest, RegisterRequest,
+    SetUsernameRequest,
 };
 
 use super::{
@@ -66,16 +67,27 @@ pub(super) async fn logout(State(gateway): State<Gateway>, body: JsonObject) -> 
     let mut fields = body.fields();
     let refresh_token = fields.text("refresh_token");
     fields.finish()?;
-    gateway.auth().logout(LogoutRequest { refresh_token }).await?;
+    gateway
+        .auth()
+        .logout(LogoutRequest { refresh_token })
+        .await?;
     no_content()
 }
 
 pub(super) async fn me(State(gateway): State<Gateway>, Caller(user_id): Caller) -> Answer {
-    let answer = gateway.auth().get_account(GetAccountRequest { user_id }).await?.into_inner();
+    let answer = gateway
+        .auth()
+        .get_account(GetAccountRequest { user_id })
+        .await?
+        .into_inner();
     ok(json::account(&answer.account.unwrap_or_default()))
 }
 
-pub(super) async fn set_username(State(gateway): State<Gateway>, Caller(user_id): Caller, body: JsonObject) -> Answer {
+pub(super) async fn set_username(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    body: JsonObject,
+) -> Answer {
     let mut fields = body.fields();
     let username = fields.text("username");
     fields.finish()?;

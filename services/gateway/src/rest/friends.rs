@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tutti_common::status::Violation;
 use tutti_proto::{
     friends::{
-        AcceptFriendRequestRequest, ListFriendRequestsRequest, ListFriendsRequest, RejectFriendRequestRequest,
-        RemoveFriendRequest, RequestDirection, SearchUsersRequest, SendFriendRequestRequest,
-        WithdrawFriendRequestRequest, send_friend_request_request::Target,
+        AcceptFriendRequestRequest, ListFriendRequestsRequest, ListFriendsRequest,
+        RejectFriendRequestRequest, RemoveFriendRequest, RequestDirection, SearchUsersRequest,
+        SendFriendRequestRequest, WithdrawFriendRequestRequest,
+        send_friend_request_request::Target,
     },
     rooms::GetPresenceRequest,
 };
@@ -21,7 +22,11 @@ use super::{
 };
 use crate::{Gateway, json};
 
-pub(super) async fn search(State(gateway): State<Gateway>, Caller(user_id): Caller, query: Query) -> Answer {
+pub(super) async fn search(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    query: Query,
+) -> Answer {
     let request = SearchUsersRequest {
         user_id,
         query: query.need("q")?.to_owned(),
@@ -31,7 +36,11 @@ pub(super) async fn search(State(gateway): State<Gateway>, Caller(user_id): Call
     ok(json!({ "users": answer.users.iter().map(json::found_user).collect::<Vec<_>>() }))
 }
 
-pub(super) async fn send_request(State(gateway): State<Gateway>, Caller(user_id): Caller, body: JsonObject) -> Answer {
+pub(super) async fn send_request(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    body: JsonObject,
+) -> Answer {
     let mut fields = body.fields();
     let username = fields.optional_text("username");
     let receiver_id = fields.optional_text("receiver_id");
@@ -48,26 +57,56 @@ pub(super) async fn send_request(State(gateway): State<Gateway>, Caller(user_id)
         user_id,
         target: Some(target),
     };
-    let answer = gateway.friends().send_friend_request(request).await?.into_inner();
+    let answer = gateway
+        .friends()
+        .send_friend_request(request)
+        .await?
+        .into_inner();
     let request = json::friend_request(&answer.request.unwrap_or_default());
-    if answer.accepted_theirs { ok(request) } else { created(request) }
+    if answer.accepted_theirs {
+        ok(request)
+    } else {
+        created(request)
+    }
 }
 
-pub(super) async fn accept(State(gateway): State<Gateway>, Caller(user_id): Caller, body: JsonObject) -> Answer {
+pub(super) async fn accept(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    body: JsonObject,
+) -> Answer {
     let mut fields = body.fields();
     let request_id = fields.text("request_id");
     fields.finish()?;
-    let request = AcceptFriendRequestRequest { user_id, request_id };
-    let answer = gateway.friends().accept_friend_request(request).await?.into_inner();
+    let request = AcceptFriendRequestRequest {
+        user_id,
+        request_id,
+    };
+    let answer = gateway
+        .friends()
+        .accept_friend_request(request)
+        .await?
+        .into_inner();
     ok(json::friend_request(&answer.request.unwrap_or_default()))
 }
 
-pub(super) async fn reject(State(gateway): State<Gateway>, Caller(user_id): Caller, body: JsonObject) -> Answer {
+pub(super) async fn reject(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    body: JsonObject,
+) -> Answer {
     let mut fields = body.fields();
     let request_id = fields.text("request_id");
     fields.finish()?;
-    let request = RejectFriendRequestRequest { user_id, request_id };
-    let answer = gateway.friends().reject_friend_request(request).await?.into_inner();
+    let request = RejectFriendRequestRequest {
+        user_id,
+        request_id,
+    };
+    let answer = gateway
+        .friends()
+        .reject_friend_request(request)
+        .await?
+        .into_inner();
     ok(json::friend_request(&answer.request.unwrap_or_default()))
 }
 
@@ -76,22 +115,38 @@ pub(super) async fn withdraw(
     Caller(user_id): Caller,
     PathId(request_id): PathId,
 ) -> Answer {
-    let request = WithdrawFriendRequestRequest { user_id, request_id };
+    let request = WithdrawFriendRequestRequest {
+        user_id,
+        request_id,
+    };
     gateway.friends().withdraw_friend_request(request).await?;
     no_content()
 }
 
-pub(super) async fn list_requests(State(gateway): State<Gateway>, Caller(user_id): Caller, query: Query) -> Answer {
+pub(super) async fn list_requests(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    query: Query,
+) -> Answer {
     let direction = match query.need("type")? {
         "sent" => RequestDirection::Sent,
         "received" => RequestDirection::Received,
-        _ => return Err(Problem::broken(vec![Violation::new("type", "sent or received")])),
+        _ => {
+            return Err(Problem::broken(vec![Violation::new(
+                "type",
+                "sent or received",
+            )]));
+        }
     };
     let request = ListFriendRequestsRequest {
         user_id,
         direction: direction.into(),
     };
-    let answer = gateway.friends().list_friend_requests(request).await?.into_inner();
+    let answer = gateway
+        .friends()
+        .list_friend_requests(request)
+        .await?
+        .into_inner();
     ok(json!({ "requests": answer.requests.iter().map(json::friend_request).collect::<Vec<_>>() }))
 }
 
@@ -100,7 +155,12 @@ pub(super) async fn list(State(gateway): State<Gateway>, Caller(user_id): Caller
     let request = ListFriendsRequest {
         user_id: user_id.clone(),
     };
-    let friends = gateway.friends().list_friends(request).await?.into_inner().friends;
+    let friends = gateway
+        .friends()
+        .list_friends(request)
+        .await?
+        .into_inner()
+        .friends;
     let other_user_ids = friends
         .iter()
         .filter_map(|friend| friend.user.as_ref())
@@ -123,7 +183,11 @@ pub(super) async fn list(State(gateway): State<Gateway>, Caller(user_id): Caller
     let friends = friends
         .iter()
         .map(|friend| {
-            let id = friend.user.as_ref().map(|user| user.user_id.as_str()).unwrap_or_default();
+            let id = friend
+                .user
+                .as_ref()
+                .map(|user| user.user_id.as_str())
+                .unwrap_or_default();
             json::friend(friend, presences.get(id))
         })
         .collect::<Vec<Value>>();

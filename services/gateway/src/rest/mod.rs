@@ -8,7 +8,7 @@ mod rooms;
 
 use axum::{
     Json, Router,
-    extract::Request,
+    extract::{MatchedPath, Request},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -16,7 +16,8 @@ use axum::{
 };
 use serde_json::Value;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tutti_common::status::Reason;
+use tracing::Instrument as _;
+use tutti_common::{status::Reason, telemetry};
 
 use self::problem::Problem;
 use crate::Gateway;
@@ -24,10 +25,12 @@ use crate::Gateway;
 /// What a handler answers.
 type Answer = Result<Response, Problem>;
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of an answer")]
 fn ok(body: Value) -> Answer {
     Ok(Json(body).into_response())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of an answer")]
 fn created(body: Value) -> Answer {
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
@@ -46,7 +49,10 @@ pub(crate) fn routes() -> Router<Gateway> {
         .route("/auth/logout", post(accounts::logout))
         .route("/auth/me", get(accounts::me))
         .route("/auth/username", post(accounts::set_username))
-        .route("/friends/search", get(friends::search).post(friends::search))
+        .route(
+            "/friends/search",
+            get(friends::search).post(friends::search),
+        )
         .route("/friends/request", post(friends::send_request))
         .route("/friends/accept", post(friends::accept))
         .route("/friends/reject", post(friends::reject))
@@ -59,15 +65,29 @@ pub(crate) fn routes() -> Router<Gateway> {
         .route("/rooms/join", post(rooms::join))
         .route("/rooms/{room_id}/leave", post(rooms::leave))
         .route("/rooms/{room_id}", get(rooms::show).delete(rooms::close))
-        .layer(axum::middleware::from_fn(never_cached));
+        .layer(axum::middleware::from_fn(traced_and_never_cached));
     Router::new()
         .nest("/api/v1", api)
         .route("/.well-known/jwks.json", get(accounts::jwks))
 }
 
-/// Answers are somebody's own.
-async fn never_cached(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// One span a call, going on with the browser's trace where it has one. Answers are somebody's own.
+async fn traced_and_never_cached(
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // The route and not the address, which may hold ids.
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "http",
+        otel.name = format!("{} {route}", request.method()),
+        otel.kind = "server",
+        http.response.status_code = tracing::field::Empty,
+    );
+    telemetry::continue_trace(&span, request.headers());
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -76,7 +96,11 @@ async fn never_cached(request: Request, next: Next) -> Response {
 
 /// What is at no address of ours.
 pub(crate) fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, Reason::NotFound, "there is nothing here")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        Reason::NotFound,
+        "there is nothing here",
+    )
 }
 
 /// A method that an address does not take; the router adds `Allow`.
@@ -90,11 +114,13 @@ pub(crate) async fn method_not_allowed() -> Problem {
 
 /// Lets pages of the allowed origins read answers.
 pub(crate) fn cors(allowed_origins: &[String]) -> CorsLayer {
-    let origins = allowed_origins.iter().filter_map(|origin| origin.parse().ok());
+    let origins = allowed_origins
+        .iter()
+        .filter_map(|origin| origin.parse().ok());
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
         .expose_headers([header::RETRY_AFTER])
-        .max_age(std::time::Duration::from_secs(3600))
+        .max_age(std::time::Duration::from_hours(1))
 }

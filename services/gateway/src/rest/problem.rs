@@ -45,7 +45,11 @@ impl Problem {
         let detail = detail(&errors);
         Self {
             errors,
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, Reason::InvalidRequest, detail)
+            ..Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Reason::InvalidRequest,
+                detail,
+            )
         }
     }
 
@@ -97,9 +101,11 @@ impl From<IdentityError> for Problem {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::Refused => Self::unauthenticated(),
-            IdentityError::Unavailable => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Unavailable, error.to_string())
-            }
+            IdentityError::Unavailable => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Reason::Unavailable,
+                error.to_string(),
+            ),
         }
     }
 }
@@ -112,7 +118,9 @@ impl From<Status> for Problem {
             Code::Unauthenticated => problem(StatusCode::UNAUTHORIZED),
             Code::PermissionDenied => problem(StatusCode::FORBIDDEN),
             Code::NotFound => problem(StatusCode::NOT_FOUND),
-            Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => problem(StatusCode::CONFLICT),
+            Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => {
+                problem(StatusCode::CONFLICT)
+            }
             Code::InvalidArgument | Code::OutOfRange => Self {
                 errors: status::violations(&status),
                 ..problem(StatusCode::UNPROCESSABLE_ENTITY)
@@ -159,7 +167,10 @@ impl IntoResponse for Problem {
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

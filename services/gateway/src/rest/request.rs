@@ -40,7 +40,7 @@ impl FromRequestParts<Gateway> for Caller {
         let user = claims.sub.to_string();
         let rule = Rule {
             max: gateway.settings.rates.api_per_minute,
-            window: Duration::from_secs(60),
+            window: Duration::from_mins(1),
         };
         gateway
             .limiter
@@ -68,7 +68,8 @@ impl FromRequestParts<Gateway> for ClientAddress {
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0);
-        let address = origin::client_address(&parts.headers, peer, gateway.settings.trusted_proxies);
+        let address =
+            origin::client_address(&parts.headers, peer, gateway.settings.trusted_proxies);
         Ok(Self(address.to_string()))
     }
 }
@@ -101,7 +102,9 @@ impl FromRequest<Gateway> for JsonObject {
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(Self(object)),
             Ok(_) => Err(Problem::unreadable("the body must be a JSON object")),
-            Err(error) => Err(Problem::unreadable(format!("the body is not JSON: {error}"))),
+            Err(error) => Err(Problem::unreadable(format!(
+                "the body is not JSON: {error}"
+            ))),
         }
     }
 }
@@ -119,11 +122,20 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(media_type) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(media_type) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
-    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+    let media_type = media_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
 /// The id in the path. Ids are opaque: what none of ours looks like is simply not there.
@@ -190,7 +202,9 @@ impl Query {
             .map(|text| match text.parse::<i64>() {
                 // Beyond an i32 it breaks the same rule as the largest does.
                 Ok(number) => Ok(i32::try_from(number).unwrap_or(i32::MAX)),
-                Err(_) => Err(Problem::unreadable(format!("{name}: must be a whole number"))),
+                Err(_) => Err(Problem::unreadable(format!(
+                    "{name}: must be a whole number"
+                ))),
             })
             .transpose()
     }

@@ -3,7 +3,8 @@
 use axum::extract::State;
 use serde_json::json;
 use tutti_proto::rooms::{
-    CloseRoomRequest, CreateRoomRequest, GetRoomRequest, JoinRoomRequest, LeaveRoomRequest, ListRoomsRequest,
+    CloseRoomRequest, CreateRoomRequest, GetRoomRequest, JoinRoomRequest, LeaveRoomRequest,
+    ListRoomsRequest,
 };
 
 use super::{
@@ -12,7 +13,11 @@ use super::{
 };
 use crate::{Gateway, json};
 
-pub(super) async fn create(State(gateway): State<Gateway>, Caller(user_id): Caller, body: JsonObject) -> Answer {
+pub(super) async fn create(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    body: JsonObject,
+) -> Answer {
     let mut fields = body.fields();
     let request = CreateRoomRequest {
         user_id,
@@ -25,7 +30,11 @@ pub(super) async fn create(State(gateway): State<Gateway>, Caller(user_id): Call
     created(json::room(&answer.room.unwrap_or_default()))
 }
 
-pub(super) async fn join(State(gateway): State<Gateway>, Caller(user_id): Caller, body: JsonObject) -> Answer {
+pub(super) async fn join(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    body: JsonObject,
+) -> Answer {
     let mut fields = body.fields();
     let request = JoinRoomRequest {
         user_id,
@@ -37,7 +46,11 @@ pub(super) async fn join(State(gateway): State<Gateway>, Caller(user_id): Caller
     ok(json::room(&answer.room.unwrap_or_default()))
 }
 
-pub(super) async fn leave(State(gateway): State<Gateway>, Caller(user_id): Caller, PathId(room_id): PathId) -> Answer {
+pub(super) async fn leave(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    PathId(room_id): PathId,
+) -> Answer {
     let request = LeaveRoomRequest {
         user_id,
         room_id,
@@ -47,18 +60,30 @@ pub(super) async fn leave(State(gateway): State<Gateway>, Caller(user_id): Calle
     no_content()
 }
 
-pub(super) async fn show(State(gateway): State<Gateway>, Caller(user_id): Caller, PathId(room_id): PathId) -> Answer {
+pub(super) async fn show(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    PathId(room_id): PathId,
+) -> Answer {
     let request = GetRoomRequest { user_id, room_id };
     let answer = gateway.rooms().get_room(request).await?.into_inner();
     ok(json::room(&answer.room.unwrap_or_default()))
 }
 
 pub(super) async fn list(State(gateway): State<Gateway>, Caller(user_id): Caller) -> Answer {
-    let answer = gateway.rooms().list_rooms(ListRoomsRequest { user_id }).await?.into_inner();
+    let answer = gateway
+        .rooms()
+        .list_rooms(ListRoomsRequest { user_id })
+        .await?
+        .into_inner();
     ok(json!({ "rooms": answer.rooms.iter().map(json::room).collect::<Vec<_>>() }))
 }
 
-pub(super) async fn close(State(gateway): State<Gateway>, Caller(user_id): Caller, PathId(room_id): PathId) -> Answer {
+pub(super) async fn close(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    PathId(room_id): PathId,
+) -> Answer {
     let request = CloseRoomRequest {
         user_id: Some(user_id),
         room_id,

@@ -37,7 +37,10 @@ impl Connection {
 
     /// The room it is attached to.
     pub(crate) fn room_id(&self) -> Option<String> {
-        self.room_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.room_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn set_room_id(&self, room_id: Option<String>) {
@@ -45,11 +48,18 @@ impl Connection {
     }
 
     pub(super) fn is_of_session(&self, session_id: &str) -> bool {
-        *self.session_id.lock().unwrap_or_else(PoisonError::into_inner) == session_id
+        *self
+            .session_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            == session_id
     }
 
     pub(super) fn set_session(&self, session_id: String) {
-        *self.session_id.lock().unwrap_or_else(PoisonError::into_inner) = session_id;
+        *self
+            .session_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = session_id;
     }
 
     /// Sends what must not be missed.
@@ -66,7 +76,12 @@ impl Connection {
 
     /// Asks it to join its room again, whose seat was lost.
     pub(crate) fn rejoin(&self, room_id: String) {
-        let queue = self.socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self
+            .socket
+            .data
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = queue.as_ref()
             && queue.try_send(Item::Rejoin(room_id)).is_err()
         {

@@ -10,8 +10,8 @@ use tutti_common::{
 };
 use tutti_proto::{
     rooms::{
-        GetStateRequest, HostChangeReason, HostChanged, JoinRoomRequest, LeaveRoomRequest, SyncStateRequest,
-        TransferHostRequest, sync_state_request::Song,
+        GetStateRequest, HostChangeReason, HostChanged, JoinRoomRequest, LeaveRoomRequest,
+        SyncStateRequest, TransferHostRequest, sync_state_request::Song,
     },
     unix_ms,
 };
@@ -28,7 +28,6 @@ use crate::{
 };
 
 /// What clients may send; `ping` is answered where it arrives.
-#[cfg(test)]
 const CLIENT_EVENTS: [&str; 7] = [
     "join_room",
     "leave_room_socket",
@@ -38,6 +37,14 @@ const CLIENT_EVENTS: [&str; 7] = [
     "authenticate",
     "ping",
 ];
+
+/// An event's name, if it is one of ours: anything else would make a trace of what a stranger wrote.
+pub(super) fn known_name(event: &ClientEvent) -> &'static str {
+    CLIENT_EVENTS
+        .into_iter()
+        .find(|known| event.name.as_deref() == Some(*known))
+        .unwrap_or("unknown event")
+}
 
 /// Why an event is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +116,10 @@ pub(super) async fn handle(
         return Err(Fault::invalid("an event needs a name"));
     };
     if expiry.is_over && name != "authenticate" {
-        return Err(Fault::new(Reason::AuthRequired, "the access token has run out"));
+        return Err(Fault::new(
+            Reason::AuthRequired,
+            "the access token has run out",
+        ));
     }
     if event.is_binary {
         return Err(Fault::invalid("no event takes binary data"));
@@ -229,7 +239,11 @@ async fn leave_with_reason(
     Ok(left)
 }
 
-async fn sync_state(gateway: &Gateway, connection: &Connection, payload: &Map<String, Value>) -> Outcome {
+async fn sync_state(
+    gateway: &Gateway,
+    connection: &Connection,
+    payload: &Map<String, Value>,
+) -> Outcome {
     let mut fields = Fields::of(payload, "");
     let no_state = Map::new();
     let state = fields.object("playback_state").unwrap_or(&no_state);
@@ -297,7 +311,12 @@ async fn request_sync(gateway: &Gateway, connection: &Connection, room_id: Strin
     Ok(state)
 }
 
-async fn transfer_host(gateway: &Gateway, connection: &Connection, room_id: String, new_host_id: String) -> Outcome {
+async fn transfer_host(
+    gateway: &Gateway,
+    connection: &Connection,
+    room_id: String,
+    new_host_id: String,
+) -> Outcome {
     let request = TransferHostRequest {
         user_id: connection.user_id.clone(),
         room_id: room_id.clone(),
@@ -310,11 +329,26 @@ async fn transfer_host(gateway: &Gateway, connection: &Connection, room_id: Stri
         reason: HostChangeReason::Transferred.into(),
     };
     let at = shapes::time(answer.accepted_at.as_ref());
-    Ok(shapes::host_changed(&room_id, &changed, answer.version, &at))
+    Ok(shapes::host_changed(
+        &room_id,
+        &changed,
+        answer.version,
+        &at,
+    ))
 }
 
-async fn authenticate(gateway: &Gateway, connection: &Connection, token: &str, expiry: &mut Expiry) -> Outcome {
-    let refused = || Fault::new(Reason::AuthRequired, "a valid access token of the same user is required");
+async fn authenticate(
+    gateway: &Gateway,
+    connection: &Connection,
+    token: &str,
+    expiry: &mut Expiry,
+) -> Outcome {
+    let refused = || {
+        Fault::new(
+            Reason::AuthRequired,
+            "a valid access token of the same user is required",
+        )
+    };
     let claims = match gateway.identity.verify(token).await {
         Ok(claims) if claims.sub == connection.user => claims,
         Ok(_) | Err(crate::identity::IdentityError::Refused) => return Err(refused()),
@@ -348,7 +382,9 @@ mod tests {
     }
 
     fn state(value: Value) -> Result<Option<f64>, String> {
-        let Value::Object(state) = value else { panic!("an object") };
+        let Value::Object(state) = value else {
+            panic!("an object")
+        };
         playback(&state)
             .map(|request| request.timestamp_ms)
             .map_err(|fault| fault.message)

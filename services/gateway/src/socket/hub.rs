@@ -34,7 +34,10 @@ impl Hub {
 
     /// All of them, as the room service hears of them.
     pub(crate) fn reports(&self) -> Vec<rooms::Connection> {
-        self.connections().values().map(|connection| connection.report()).collect()
+        self.connections()
+            .values()
+            .map(|connection| connection.report())
+            .collect()
     }
 
     fn close_where(&self, which: impl Fn(&Connection) -> bool) {

@@ -83,8 +83,11 @@ impl std::fmt::Debug for Sessions {
 /// The service at `/socket.io/`.
 pub(crate) fn service(
     gateway: &Gateway,
-) -> impl tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
-{
+) -> impl tower::Service<Request, Response = Response, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static {
     let settings = &gateway.settings;
     let max = settings.socket_max_payload;
     let config = EngineIoConfig::builder()
@@ -101,19 +104,24 @@ pub(crate) fn service(
         gateway: gateway.clone(),
         parse_config: packet::parse_config(max),
     };
-    let engine = EngineIoService::<Sessions, NotFoundService>::with_config(Arc::new(sessions), config);
-    ServiceExt::<Request>::map_response(engine, |response: http::Response<_>| response.map(Body::new))
+    let engine =
+        EngineIoService::<Sessions, NotFoundService>::with_config(Arc::new(sessions), config);
+    ServiceExt::<Request>::map_response(engine, |response: http::Response<_>| {
+        response.map(Body::new)
+    })
 }
 
 impl Sessions {
     fn hear(&self, incoming: Incoming, socket: &Arc<Socket<Slot>>) {
         match incoming {
-            Incoming::Connect(auth) => self.queue(Item::Connect(auth), socket),
+            Incoming::Connect(auth) => queue(Item::Connect(auth), socket),
             Incoming::Event(event) if socket.data.is_connected.load(Ordering::Acquire) => {
                 self.hear_event(event, socket);
             }
             // Nobody has said yet who it is.
-            Incoming::Event(_) | Incoming::Garbage => socket.close(DisconnectReason::PacketParsingError),
+            Incoming::Event(_) | Incoming::Garbage => {
+                socket.close(DisconnectReason::PacketParsingError);
+            }
             Incoming::WrongNamespace(namespace) => {
                 // A full buffer: the client is not reading, and will be closed for it.
                 let _ = socket.emit(packet::wrong_namespace(&namespace));
@@ -134,25 +142,37 @@ impl Sessions {
         if is_ping {
             self.pong(&event, socket);
         } else {
-            self.queue(Item::Event(event), socket);
+            queue(Item::Event(event), socket);
         }
     }
 
     fn is_within_budget(&self, is_ping: bool, socket: &Socket<Slot>) -> bool {
         let now = self.gateway.clock.now();
         let rates = &self.gateway.settings.rates;
-        let mut budgets = socket.data.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budgets = socket
+            .data
+            .budgets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let budgets = budgets.get_or_insert_with(|| Budgets {
             events: TokenBucket::new(rates.socket_events_per_minute, BURST, now),
             pings: TokenBucket::new(rates.socket_pings_per_minute, BURST, now),
         });
-        if is_ping { budgets.pings.take(now) } else { budgets.events.take(now) }
+        if is_ping {
+            budgets.pings.take(now)
+        } else {
+            budgets.events.take(now)
+        }
     }
 
     fn pong(&self, event: &ClientEvent, socket: &Arc<Socket<Slot>>) {
         let clock = &self.gateway.clock;
         let received_ms = clock.precise_ms();
-        let client_time_ms = event.payload.get("client_time_ms").cloned().unwrap_or(Value::Null);
+        let client_time_ms = event
+            .payload
+            .get("client_time_ms")
+            .cloned()
+            .unwrap_or(Value::Null);
         let payload = json!({
             "timestamp": clock.now().to_rfc3339(),
             "client_time_ms": client_time_ms,
@@ -162,14 +182,22 @@ impl Sessions {
         session::send(socket, packet::event_to_client("pong", &payload));
         session::accept(socket, event.ack, payload);
     }
+}
 
-    fn queue(&self, item: Item, socket: &Arc<Socket<Slot>>) {
-        let queue = socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = queue.as_ref() else { return };
-        if let Err(mpsc::error::TrySendError::Full(Item::Event(event))) = queue.try_send(item) {
-            let fault = Fault::new(Reason::RateLimited, "too many events are waiting; slow down");
-            session::refuse(socket, event.ack, &fault);
-        }
+/// Puts what a connection wants behind what it wanted before.
+fn queue(item: Item, socket: &Socket<Slot>) {
+    let queue = socket
+        .data
+        .queue
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let Some(queue) = queue.as_ref() else { return };
+    if let Err(mpsc::error::TrySendError::Full(Item::Event(event))) = queue.try_send(item) {
+        let fault = Fault::new(
+            Reason::RateLimited,
+            "too many events are waiting; slow down",
+        );
+        session::refuse(socket, event.ack, &fault);
     }
 }
 
@@ -178,15 +206,26 @@ impl EngineIoHandler for Sessions {
 
     fn on_connect(self: Arc<Self>, socket: Arc<Socket<Slot>>) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        *socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *socket
+            .data
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(sender);
         let gateway = self.gateway.clone();
-        self.gateway.shutdown.spawn(session::run(gateway, socket, queue));
+        self.gateway
+            .shutdown
+            .spawn(session::run(gateway, socket, queue));
     }
 
     fn on_disconnect(&self, socket: Arc<Socket<Slot>>, reason: DisconnectReason) {
         tracing::trace!(?reason, "a connection ended");
         // Without a sender the queue is drained and then ends.
-        socket.data.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        socket
+            .data
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Slot>>) {

@@ -57,7 +57,11 @@ pub(super) fn decode(config: &ParseConfig, state: &ParserState, text: Str) -> In
 }
 
 /// Reads a binary message: a part of a binary event.
-pub(super) fn decode_binary(config: &ParseConfig, state: &ParserState, data: axum::body::Bytes) -> Incoming {
+pub(super) fn decode_binary(
+    config: &ParseConfig,
+    state: &ParserState,
+    data: axum::body::Bytes,
+) -> Incoming {
     read(CommonParser.decode_bin(config, state, data))
 }
 
@@ -75,8 +79,14 @@ fn read(packet: Result<Packet, ParseError>) -> Incoming {
     }
     match packet.inner {
         PacketData::Connect(auth) => {
-            let auth = auth.as_ref().and_then(Payload::as_str).map(|text| text.to_string());
-            Incoming::Connect(auth.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+            let auth = auth
+                .as_ref()
+                .and_then(Payload::as_str)
+                .map(ToString::to_string);
+            Incoming::Connect(
+                auth.and_then(|text| serde_json::from_str(&text).ok())
+                    .unwrap_or_default(),
+            )
         }
         PacketData::Event(arguments, ack) => Incoming::Event(event(&arguments, ack, false)),
         PacketData::BinaryEvent(arguments, ack) => Incoming::Event(event(&arguments, ack, true)),
@@ -87,10 +97,17 @@ fn read(packet: Result<Packet, ParseError>) -> Incoming {
 }
 
 fn event(arguments: &Payload, ack: Option<i64>, is_binary: bool) -> ClientEvent {
-    let text = arguments.as_str().map(|text| text.to_string()).unwrap_or_default();
-    let mut arguments = serde_json::from_str::<Vec<Value>>(&text).unwrap_or_default().into_iter();
+    let text = arguments
+        .as_str()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut arguments = serde_json::from_str::<Vec<Value>>(&text)
+        .unwrap_or_default()
+        .into_iter();
     ClientEvent {
-        name: arguments.next().and_then(|name| name.as_str().map(str::to_owned)),
+        name: arguments
+            .next()
+            .and_then(|name| name.as_str().map(str::to_owned)),
         payload: arguments.next().unwrap_or_default(),
         is_binary,
         ack,
@@ -128,12 +145,18 @@ pub(super) fn connected(sid: &str) -> Str {
 
 /// The answer to a bad CONNECT. Written here because the parser's has no `data`.
 pub(super) fn connect_error(message: &str, code: &str) -> Str {
-    Str::from(format!("4{}", json!({ "message": message, "data": { "code": code } })))
+    Str::from(format!(
+        "4{}",
+        json!({ "message": message, "data": { "code": code } })
+    ))
 }
 
 /// The answer to a CONNECT to a namespace that is not there, in the words of the reference server.
 pub(super) fn wrong_namespace(namespace: &str) -> Str {
-    Str::from(format!("4{namespace},{}", json!({ "message": "Invalid namespace" })))
+    Str::from(format!(
+        "4{namespace},{}",
+        json!({ "message": "Invalid namespace" })
+    ))
 }
 
 #[cfg(test)]
@@ -153,7 +176,10 @@ mod tests {
             panic!("not an event");
         };
         assert_eq!(event.name.as_deref(), Some("join_room"));
-        assert_eq!((event.payload, event.ack), (json!({"room_id": "x"}), Some(7)));
+        assert_eq!(
+            (event.payload, event.ack),
+            (json!({"room_id": "x"}), Some(7))
+        );
     }
 
     #[test]
@@ -174,8 +200,14 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_socket_io() {
-        assert_eq!(event_to_client("pong", &json!({"a": 1})).as_str(), r#"2["pong",{"a":1}]"#);
-        assert_eq!(acknowledgement(3, &json!({"ok": true})).as_str(), r#"33[{"ok":true}]"#);
+        assert_eq!(
+            event_to_client("pong", &json!({"a": 1})).as_str(),
+            r#"2["pong",{"a":1}]"#
+        );
+        assert_eq!(
+            acknowledgement(3, &json!({"ok": true})).as_str(),
+            r#"33[{"ok":true}]"#
+        );
         assert_eq!(
             connect_error("no", "AUTH_REQUIRED").as_str(),
             r#"4{"message":"no","data":{"code":"AUTH_REQUIRED"}}"#

@@ -8,6 +8,7 @@ use std::{
 use engineioxide::{DisconnectReason, Socket, Str};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument as _;
 use tutti_common::{clock::UnixMs, status::Reason, token::AccessClaims};
 
 use super::{
@@ -76,7 +77,11 @@ pub(super) fn refuse(socket: &Socket<Slot>, ack: Option<i64>, fault: &Fault) {
 }
 
 /// A connection from its first packet to its end.
-pub(super) async fn run(gateway: Gateway, socket: Arc<Socket<Slot>>, mut queue: mpsc::Receiver<Item>) {
+pub(super) async fn run(
+    gateway: Gateway,
+    socket: Arc<Socket<Slot>>,
+    mut queue: mpsc::Receiver<Item>,
+) {
     let who = tokio::time::timeout(
         gateway.settings.socket_connect_timeout,
         recognise(&gateway, &socket, &mut queue),
@@ -100,7 +105,14 @@ pub(super) async fn run(gateway: Gateway, socket: Arc<Socket<Slot>>, mut queue: 
         "expires_at": claims.exp.to_rfc3339(),
     });
     send(&socket, packet::event_to_client("connected", &greeting));
-    serve(&gateway, &socket, &connection, &mut queue, Expiry::of(&claims, now)).await;
+    serve(
+        &gateway,
+        &socket,
+        &connection,
+        &mut queue,
+        Expiry::of(&claims, now),
+    )
+    .await;
     let report = connection.report();
     gateway.fanout.exit(&connection);
     gateway.hub.remove(connection.id);
@@ -142,8 +154,12 @@ async fn recognise(
 
 fn token_in_address(socket: &Socket<Slot>) -> Option<String> {
     let query = socket.req_parts.uri.query()?;
-    let token = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
-    let token = percent_encoding::percent_decode_str(token).decode_utf8().ok()?;
+    let token = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("token="))?;
+    let token = percent_encoding::percent_decode_str(token)
+        .decode_utf8()
+        .ok()?;
     Some(token.into_owned())
 }
 
@@ -176,7 +192,13 @@ async fn serve(
             Some(Item::Rejoin(room_id)) => events::rejoin(gateway, connection, room_id).await,
             Some(Item::Event(event)) => {
                 let ack = event.ack;
-                match events::handle(gateway, connection, event, &mut expiry).await {
+                let span = tracing::info_span!(
+                    "event",
+                    otel.name = events::known_name(&event),
+                    otel.kind = "server"
+                );
+                let done = events::handle(gateway, connection, event, &mut expiry);
+                match done.instrument(span).await {
                     Ok(payload) => accept(socket, ack, payload),
                     Err(fault) => refuse(socket, ack, &fault),
                 }

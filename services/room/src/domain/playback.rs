@@ -57,21 +57,28 @@ impl Playback {
     /// All rules it breaks.
     pub fn accept(update: &PlaybackUpdate, now: UnixMs) -> Result<Self, Vec<Violation>> {
         let current_time = update.current_time.unwrap_or(update.position);
-        let broken = [("position", update.position), ("current_time", current_time)]
-            .into_iter()
-            // NaN is in no range.
-            .filter(|(_, seconds)| !(0.0..=POSITION_MAX).contains(seconds))
-            .map(|(field, _)| Violation::new(format!("playback_state.{field}"), "0 to 604800 seconds"))
-            .collect::<Vec<_>>();
+        let broken = [
+            ("position", update.position),
+            ("current_time", current_time),
+        ]
+        .into_iter()
+        // NaN is in no range.
+        .filter(|(_, seconds)| !(0.0..=POSITION_MAX).contains(seconds))
+        .map(|(field, _)| Violation::new(format!("playback_state.{field}"), "0 to 604800 seconds"))
+        .collect::<Vec<_>>();
         if !broken.is_empty() {
             return Err(broken);
         }
-        let believable = |timestamp_ms: &f64| (timestamp_ms - now.as_f64()).abs() <= TIMESTAMP_TOLERANCE_MS;
+        let believable =
+            |timestamp_ms: &f64| (timestamp_ms - now.as_f64()).abs() <= TIMESTAMP_TOLERANCE_MS;
         Ok(Self {
             playing: update.playing,
             position: update.position,
             current_time,
-            timestamp_ms: update.timestamp_ms.filter(believable).unwrap_or(now.as_f64()),
+            timestamp_ms: update
+                .timestamp_ms
+                .filter(believable)
+                .unwrap_or(now.as_f64()),
             rate: update
                 .rate
                 .filter(|rate| (0.25..=4.0).contains(rate))
@@ -79,11 +86,13 @@ impl Playback {
         })
     }
 
-    /// Whether a listener would notice that `later` is not just this, running on: it starts, stops or
-    /// changes speed.
+    /// Whether `later` is more than this, running on: it starts, stops, changes speed, or rests elsewhere.
     #[must_use]
     pub fn turns_into(&self, later: &Self) -> bool {
-        self.playing != later.playing || (self.rate - later.rate).abs() > f64::EPSILON
+        let differs = |one: f64, other: f64| (one - other).abs() > f64::EPSILON;
+        self.playing != later.playing
+            || differs(self.rate, later.rate)
+            || (!later.playing && differs(self.position, later.position))
     }
 }
 
@@ -108,7 +117,13 @@ mod tests {
         for position in [0.0, 0.001, 604_800.0] {
             assert!(Playback::accept(&at(position), NOW).is_ok(), "{position}");
         }
-        for position in [-0.001, 604_800.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for position in [
+            -0.001,
+            604_800.1,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ] {
             let broken = Playback::accept(&at(position), NOW).unwrap_err();
             assert_eq!(broken[0].field, "playback_state.position", "{position}");
         }
@@ -134,10 +149,19 @@ mod tests {
     #[test]
     fn a_rate_out_of_range_is_1_and_current_time_is_the_position_if_left_out() {
         let rate = |rate| {
-            let update = PlaybackUpdate { rate: Some(rate), ..at(2.5) };
+            let update = PlaybackUpdate {
+                rate: Some(rate),
+                ..at(2.5)
+            };
             Playback::accept(&update, NOW).unwrap().rate
         };
-        for (given, kept) in [(0.25, 0.25), (4.0, 4.0), (0.2, 1.0), (4.1, 1.0), (f64::NAN, 1.0)] {
+        for (given, kept) in [
+            (0.25, 0.25),
+            (4.0, 4.0),
+            (0.2, 1.0),
+            (4.1, 1.0),
+            (f64::NAN, 1.0),
+        ] {
             assert!((rate(given) - kept).abs() < f64::EPSILON, "{given}");
         }
         let playback = Playback::accept(&at(2.5), NOW).unwrap();

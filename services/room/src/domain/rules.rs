@@ -6,8 +6,8 @@ use tutti_common::{
 };
 
 use super::{
-    Change, CloseReason, Event, HostChangeReason, Lease, LeaveReason, Playback, Refusal, Room, Seat, SeatChange,
-    SongUpdate, View,
+    Change, CloseReason, Event, HostChangeReason, Lease, LeaveReason, Playback, Refusal, Room,
+    Seat, SeatChange, SongUpdate, View,
 };
 
 /// What somebody wants of a room. Whether they may see it is known before.
@@ -122,9 +122,13 @@ fn join(
         match lease {
             // Whoever is there with a connection needs no minute of waiting for one.
             Lease::Visit if seat.has_connection_other_than(None, now) => {}
-            Lease::Visit => change.seats.push(SeatChange::Hold(user, lease, alive_until)),
+            Lease::Visit => change
+                .seats
+                .push(SeatChange::Hold(user, lease, alive_until)),
             Lease::Connection(_) => {
-                change.seats.push(SeatChange::Hold(user, lease, alive_until));
+                change
+                    .seats
+                    .push(SeatChange::Hold(user, lease, alive_until));
                 change.seats.push(SeatChange::Release(user, Lease::Visit));
             }
         }
@@ -342,9 +346,13 @@ mod tests {
     fn who_comes_is_announced_once_however_many_connections_follow() {
         let [host, guest] = users();
         let change = apply(&room_of(&[host]), join(guest), NOW).unwrap().unwrap();
-        assert!(matches!(change.events[..], [Event::UserJoined { user, count: 2, .. }] if user == guest));
+        assert!(
+            matches!(change.events[..], [Event::UserJoined { user, count: 2, .. }] if user == guest)
+        );
         assert!(change.durable);
-        let again = apply(&room_of(&[host, guest]), join(guest), NOW).unwrap().unwrap();
+        let again = apply(&room_of(&[host, guest]), join(guest), NOW)
+            .unwrap()
+            .unwrap();
         assert!(again.events.is_empty());
         let before = room_of(&[host]).room;
         assert!(again.room.revision > before.revision);
@@ -371,7 +379,13 @@ mod tests {
         );
         let mut attached = room_of(&[host]);
         attached.seats = vec![seat(host, &[connection])];
-        assert!(apply(&attached, join(host), NOW).unwrap().unwrap().seats.is_empty());
+        assert!(
+            apply(&attached, join(host), NOW)
+                .unwrap()
+                .unwrap()
+                .seats
+                .is_empty()
+        );
     }
 
     #[test]
@@ -404,7 +418,10 @@ mod tests {
     fn the_last_to_go_leaves_an_empty_room_whose_first_comer_is_host() {
         let [host, guest] = users();
         let change = apply(&room_of(&[host]), leave(host), NOW).unwrap().unwrap();
-        assert_eq!((change.room.host, change.room.empty_since), (host, Some(NOW)));
+        assert_eq!(
+            (change.room.host, change.room.empty_since),
+            (host, Some(NOW))
+        );
         let empty = View {
             room: change.room,
             seats: vec![],
@@ -425,12 +442,18 @@ mod tests {
     fn the_last_attached_connection_takes_the_user_along() {
         let [host] = users();
         let (phone, laptop) = (ConnectionId::new(), ConnectionId::new());
-        let detach = |connection| Command::Detach { user: host, connection };
+        let detach = |connection| Command::Detach {
+            user: host,
+            connection,
+        };
         let mut view = room_of(&[host]);
         view.seats = vec![seat(host, &[phone, laptop])];
         let change = apply(&view, detach(phone), NOW).unwrap().unwrap();
         assert!(change.events.is_empty());
-        assert_eq!(change.seats, [SeatChange::Release(host, Lease::Connection(phone))]);
+        assert_eq!(
+            change.seats,
+            [SeatChange::Release(host, Lease::Connection(phone))]
+        );
         // The laptop's line is lost: it is in its grace, and not attached.
         view.seats[0].leases.insert(Lease::Connection(laptop), NOW);
         view.seats[0].leases.insert(Lease::Visit, LATER);
@@ -444,10 +467,16 @@ mod tests {
         let [host, guest, stranger] = users();
         let view = room_of(&[host, guest]);
         assert_eq!(apply(&view, sync(guest, true), NOW), Err(Refusal::NotHost));
-        assert_eq!(apply(&view, sync(stranger, true), NOW), Err(Refusal::NotInRoom));
+        assert_eq!(
+            apply(&view, sync(stranger, true), NOW),
+            Err(Refusal::NotInRoom)
+        );
         let mut empty = view.clone();
         empty.seats.clear();
-        assert_eq!(apply(&empty, sync(host, true), NOW), Err(Refusal::NotInRoom));
+        assert_eq!(
+            apply(&empty, sync(host, true), NOW),
+            Err(Refusal::NotInRoom)
+        );
         assert!(apply(&view, sync(host, true), NOW).is_ok());
     }
 
@@ -458,7 +487,22 @@ mod tests {
         let same = apply(&view, sync(host, false), NOW).unwrap().unwrap();
         assert!(same.room.version > view.room.version);
         assert!(!same.durable);
-        assert!(apply(&view, sync(host, true), NOW).unwrap().unwrap().durable);
+        let elsewhere = Command::Sync {
+            by: host,
+            connection: None,
+            playback: Playback {
+                position: 9.0,
+                ..Playback::stopped(NOW)
+            },
+            song: SongUpdate::Keep,
+        };
+        assert!(apply(&view, elsewhere, NOW).unwrap().unwrap().durable);
+        assert!(
+            apply(&view, sync(host, true), NOW)
+                .unwrap()
+                .unwrap()
+                .durable
+        );
     }
 
     #[test]

@@ -36,7 +36,10 @@ impl Song {
         }
         let json = Value::Object(song).to_string();
         if json.len() > SONG_MAX {
-            return Err(vec![Violation::new("current_song", "at most 8 KiB of JSON")]);
+            return Err(vec![Violation::new(
+                "current_song",
+                "at most 8 KiB of JSON",
+            )]);
         }
         Ok(Self(json))
     }
@@ -79,7 +82,8 @@ fn broken_rules(song: &Map<String, Value>) -> Vec<Violation> {
         ),
         (
             "duration",
-            member("duration").is_none_or(|duration| duration.as_f64().is_some_and(|seconds| seconds >= 0.0)),
+            member("duration")
+                .is_none_or(|duration| duration.as_f64().is_some_and(|seconds| seconds >= 0.0)),
             "must be a number of seconds",
         ),
         (
@@ -126,8 +130,14 @@ mod tests {
         let json = r#"{"z":1,"title":"Song","a":[1.50,null,"\u0000"],"n":12345678901234567}"#;
         let song = Song::parse(json).unwrap();
         let again: serde_json::Value = serde_json::from_str(song.as_json()).unwrap();
-        assert_eq!(again, serde_json::from_str::<serde_json::Value>(json).unwrap());
-        assert!(song.as_json().starts_with(r#"{"z":1,"title""#), "the order stays");
+        assert_eq!(
+            again,
+            serde_json::from_str::<serde_json::Value>(json).unwrap()
+        );
+        assert!(
+            song.as_json().starts_with(r#"{"z":1,"title""#),
+            "the order stays"
+        );
     }
 
     #[test]
@@ -142,7 +152,10 @@ mod tests {
             (r#"{"title":"x","artists":"y"}"#, "current_song.artists"),
             (r#"{"title":"x","artists":[1]}"#, "current_song.artists"),
             (r#"{"title":"x","duration":-1}"#, "current_song.duration"),
-            (r#"{"title":"x","youtube_video_id":7}"#, "current_song.youtube_video_id"),
+            (
+                r#"{"title":"x","youtube_video_id":7}"#,
+                "current_song.youtube_video_id",
+            ),
         ] {
             assert_eq!(Song::parse(json).unwrap_err()[0].field, field, "{json}");
         }
@@ -153,12 +166,26 @@ mod tests {
         let with = |url: &str| {
             Song::parse(&serde_json::json!({"title": "x", "audio_url": url}).to_string())
         };
-        for url in ["https://a.example/x.opus", "HTTP://a.example", "/tracks/x.opus"] {
+        for url in [
+            "https://a.example/x.opus",
+            "HTTP://a.example",
+            "/tracks/x.opus",
+        ] {
             assert!(with(url).is_ok(), "{url}");
         }
         for url in [
-            "javascript:alert(1)", "data:audio/ogg;base64,AA", "//a.example/x", "/\\a.example", "ftp://a",
-            "blob:https://a", "tracks/x.opus", "", "https://", "java\tscript:x", "/\t/a.example", "file:///etc/passwd",
+            "javascript:alert(1)",
+            "data:audio/ogg;base64,AA",
+            "//a.example/x",
+            "/\\a.example",
+            "ftp://a",
+            "blob:https://a",
+            "tracks/x.opus",
+            "",
+            "https://",
+            "java\tscript:x",
+            "/\t/a.example",
+            "file:///etc/passwd",
         ] {
             assert!(with(url).is_err(), "{url}");
         }

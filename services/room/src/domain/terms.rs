@@ -112,6 +112,11 @@ mod tests {
 
     #[test]
     fn all_broken_rules_are_named() {
-        assert_eq!(RoomTerms::parse(Some(""), false, Some(0)).unwrap_err().len(), 2);
+        assert_eq!(
+            RoomTerms::parse(Some(""), false, Some(0))
+                .unwrap_err()
+                .len(),
+            2
+        );
     }
 }

@@ -102,7 +102,10 @@ impl LocalLive {
         let State { rooms, agenda, .. } = state;
         match due {
             Due::Seat(room, user) => {
-                let Some(sitting) = rooms.get_mut(&room).and_then(|room| room.seats.get_mut(&user)) else {
+                let Some(sitting) = rooms
+                    .get_mut(&room)
+                    .and_then(|room| room.seats.get_mut(&user))
+                else {
                     return;
                 };
                 let at = sitting.seat.expires_at(self.presence_grace);
@@ -113,7 +116,9 @@ impl LocalLive {
                 agenda.insert((sitting.look_at, due));
             }
             Due::Room(id) => {
-                let Some(room) = rooms.get_mut(&id) else { return };
+                let Some(room) = rooms.get_mut(&id) else {
+                    return;
+                };
                 if let Some(at) = room.look_at.take() {
                     agenda.remove(&(at, due));
                 }
@@ -133,7 +138,9 @@ impl LocalLive {
             seats_of,
             ..
         } = state;
-        let Some(room) = rooms.get_mut(&id) else { return };
+        let Some(room) = rooms.get_mut(&id) else {
+            return;
+        };
         match change {
             SeatChange::Take(seat) => {
                 let user = seat.user;
@@ -142,7 +149,14 @@ impl LocalLive {
                 room.next_place += 1;
                 room.order.insert(place, user);
                 seats_of.entry(user).or_default().insert(id);
-                room.seats.insert(user, Sitting { seat, place, look_at });
+                room.seats.insert(
+                    user,
+                    Sitting {
+                        seat,
+                        place,
+                        look_at,
+                    },
+                );
                 agenda.insert((look_at, Due::Seat(id, user)));
             }
             SeatChange::Give(user) => {
@@ -167,7 +181,9 @@ impl LocalLive {
     }
 
     fn remove_room(state: &mut State, id: RoomId) {
-        let Some(room) = state.rooms.remove(&id) else { return };
+        let Some(room) = state.rooms.remove(&id) else {
+            return;
+        };
         for (user, sitting) in room.seats {
             state.agenda.remove(&(sitting.look_at, Due::Seat(id, user)));
             forget_seat(&mut state.seats_of, user, id);
@@ -234,10 +250,19 @@ impl LiveState for LocalLive {
         Ok(())
     }
 
-    async fn commit(&self, expected: Version, change: Change, events: Vec<RoomEvent>) -> Result<bool, LiveError> {
+    async fn commit(
+        &self,
+        expected: Version,
+        change: Change,
+        events: Vec<RoomEvent>,
+    ) -> Result<bool, LiveError> {
         let mut state = self.state();
         let id = change.room.id;
-        let Some(live) = state.rooms.get_mut(&id).filter(|live| live.room.revision == expected) else {
+        let Some(live) = state
+            .rooms
+            .get_mut(&id)
+            .filter(|live| live.room.revision == expected)
+        else {
             return Ok(false);
         };
         live.room = change.room;
@@ -273,7 +298,11 @@ impl LiveState for LocalLive {
         Ok(())
     }
 
-    async fn renew(&self, connections: &[Connected], alive_until: UnixMs) -> Result<Vec<ConnectionId>, LiveError> {
+    async fn renew(
+        &self,
+        connections: &[Connected],
+        alive_until: UnixMs,
+    ) -> Result<Vec<ConnectionId>, LiveError> {
         let mut state = self.state();
         let mut detached = Vec::new();
         for connected in connections {
@@ -287,7 +316,12 @@ impl LiveState for LocalLive {
                 .rooms
                 .get_mut(&room)
                 .and_then(|live| live.seats.get_mut(&connected.user))
-                .and_then(|sitting| sitting.seat.leases.get_mut(&Lease::Connection(connected.connection)));
+                .and_then(|sitting| {
+                    sitting
+                        .seat
+                        .leases
+                        .get_mut(&Lease::Connection(connected.connection))
+                });
             match lease {
                 Some(lease) => *lease = alive_until,
                 None => detached.push(connected.connection),
@@ -296,7 +330,11 @@ impl LiveState for LocalLive {
         Ok(detached)
     }
 
-    async fn drop_connections(&self, connections: &[Connected], now: UnixMs) -> Result<(), LiveError> {
+    async fn drop_connections(
+        &self,
+        connections: &[Connected],
+        now: UnixMs,
+    ) -> Result<(), LiveError> {
         let mut state = self.state();
         for connected in connections {
             if let Some(online) = state.online.get_mut(&connected.user) {
@@ -310,7 +348,12 @@ impl LiveState for LocalLive {
                 .rooms
                 .get_mut(&room)
                 .and_then(|live| live.seats.get_mut(&connected.user))
-                .and_then(|sitting| sitting.seat.leases.get_mut(&Lease::Connection(connected.connection)));
+                .and_then(|sitting| {
+                    sitting
+                        .seat
+                        .leases
+                        .get_mut(&Lease::Connection(connected.connection))
+                });
             if let Some(lease) = lease {
                 *lease = now;
                 self.schedule(&mut state, Due::Seat(room, connected.user));
@@ -364,18 +407,28 @@ impl LiveState for LocalLive {
             state.agenda.remove(&(at, due));
             let again = match due {
                 Due::Seat(room, user) => {
-                    let Some(sitting) = state.rooms.get_mut(&room).and_then(|live| live.seats.get_mut(&user)) else {
+                    let Some(sitting) = state
+                        .rooms
+                        .get_mut(&room)
+                        .and_then(|live| live.seats.get_mut(&user))
+                    else {
                         continue;
                     };
                     let expires_at = sitting.seat.expires_at(self.presence_grace);
                     if expires_at <= now {
                         found.push(due);
                     }
-                    sitting.look_at = if expires_at <= now { now + CLAIM } else { expires_at };
+                    sitting.look_at = if expires_at <= now {
+                        now + CLAIM
+                    } else {
+                        expires_at
+                    };
                     sitting.look_at
                 }
                 Due::Room(room) => {
-                    let Some(live) = state.rooms.get_mut(&room) else { continue };
+                    let Some(live) = state.rooms.get_mut(&room) else {
+                        continue;
+                    };
                     found.push(due);
                     live.look_at = Some(now + CLAIM);
                     now + CLAIM
@@ -394,6 +447,22 @@ impl LiveState for LocalLive {
             .filter_map(|id| state.rooms.get(id))
             .map(|live| live.room.clone())
             .collect())
+    }
+
+    async fn still_unrecorded(&self, rooms: &[Room]) -> Result<(), LiveError> {
+        let mut state = self.state();
+        let State {
+            rooms: live,
+            unrecorded,
+            ..
+        } = &mut *state;
+        unrecorded.extend(
+            rooms
+                .iter()
+                .map(|room| room.id)
+                .filter(|id| live.contains_key(id)),
+        );
+        Ok(())
     }
 
     async fn subscribe(&self, room: RoomId) -> Result<BoxStream<'static, Feed>, LiveError> {

@@ -78,16 +78,29 @@ pub trait LiveState: Send + Sync + 'static {
     async fn restore(&self, room: Room, seats: Vec<Seat>) -> Result<(), LiveError>;
 
     /// Makes the change and publishes its events, if the room is still at `expected`. False if it is not.
-    async fn commit(&self, expected: Version, change: Change, events: Vec<RoomEvent>) -> Result<bool, LiveError>;
+    async fn commit(
+        &self,
+        expected: Version,
+        change: Change,
+        events: Vec<RoomEvent>,
+    ) -> Result<bool, LiveError>;
 
     /// Takes a room away that changed behind its back, without a word.
     async fn forget(&self, room: RoomId) -> Result<(), LiveError>;
 
     /// Connections are alive until then. Returns those whose seat is gone.
-    async fn renew(&self, connections: &[Connected], alive_until: UnixMs) -> Result<Vec<ConnectionId>, LiveError>;
+    async fn renew(
+        &self,
+        connections: &[Connected],
+        alive_until: UnixMs,
+    ) -> Result<Vec<ConnectionId>, LiveError>;
 
     /// Connections went at `now`.
-    async fn drop_connections(&self, connections: &[Connected], now: UnixMs) -> Result<(), LiveError>;
+    async fn drop_connections(
+        &self,
+        connections: &[Connected],
+        now: UnixMs,
+    ) -> Result<(), LiveError>;
 
     /// Which of these users have a connection that is alive.
     async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError>;
@@ -100,6 +113,9 @@ pub trait LiveState: Send + Sync + 'static {
 
     /// Claims the rooms whose running position is not in the record yet.
     async fn unrecorded(&self) -> Result<Vec<Room>, LiveError>;
+
+    /// Gives claimed rooms back: they could not be recorded.
+    async fn still_unrecorded(&self, rooms: &[Room]) -> Result<(), LiveError>;
 
     /// A room's events from now on.
     async fn subscribe(&self, room: RoomId) -> Result<BoxStream<'static, Feed>, LiveError>;

@@ -6,11 +6,7 @@ mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tutti_common::{
-    clock::UnixMs,
-    ids::RoomId,
-    sql::Database,
-};
+use tutti_common::{clock::UnixMs, ids::RoomId, sql::Database};
 
 use crate::domain::{Room, Seat, SeatChange};
 

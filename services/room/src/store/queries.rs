@@ -90,7 +90,10 @@ impl RoomRow {
             host: self.host_id.parse().map_err(broken)?,
             terms: RoomTerms {
                 // It was checked before it was written.
-                name: self.name.as_deref().and_then(|name| RoomName::parse(name).ok()),
+                name: self
+                    .name
+                    .as_deref()
+                    .and_then(|name| RoomName::parse(name).ok()),
                 is_friends_only: self.is_friends_only,
                 max_participants: u32::try_from(self.max_participants).map_err(broken)?,
             },
@@ -140,7 +143,11 @@ async fn update(transaction: &mut Transaction<'_, Db>, room: &Room) -> Result<()
     Ok(())
 }
 
-async fn sit_down(transaction: &mut Transaction<'_, Db>, room: RoomId, seat: &Seat) -> Result<(), sqlx::Error> {
+async fn sit_down(
+    transaction: &mut Transaction<'_, Db>,
+    room: RoomId,
+    seat: &Seat,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO room_participants (id, room_id, user_id, username, joined_at, last_seen, is_active)
          VALUES ($1, $2, $3, $4, $5, $5, $6)

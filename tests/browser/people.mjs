@@ -1,0 +1,85 @@
+// People with a browser each, and what they do in the page.
+
+import { chromium } from 'playwright-core';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+export const PASSWORD = 'a short sentence will do';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+/** @param {string} id */
+export const byId = (id) => `[data-testid="${id}"]`;
+
+/** @param {string} id @param {string} username */
+export const rowOf = (id, username) => `${byId(id)}[data-username="${username}"]`;
+
+/** A browser that may play sound without a tap; whoever starts it closes it. */
+export function startBrowser() {
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-background-networking',
+      '--autoplay-policy=no-user-gesture-required',
+    ],
+  });
+}
+
+/**
+ * A person: a browser of their own, so that nothing but the server connects them to the others.
+ * @param {string} url
+ * @param {string} username
+ * @param {import('playwright-core').BrowserContextOptions} [options]
+ */
+export async function person(url, username, options = {}) {
+  const browser = await startBrowser();
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  /** @type {string[]} */
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  await page.goto(url);
+  return { username, browser, page, faults };
+}
+
+/** @typedef {Awaited<ReturnType<typeof person>>} Person */
+
+/** @param {Person} who */
+export async function register({ page, username }) {
+  await page.click(byId('tab-register'));
+  await page.fill(byId('register-username'), username);
+  await page.fill(byId('register-email'), `${username}@example.org`);
+  await page.fill(byId('register-password'), PASSWORD);
+  await page.click(byId('register-submit'));
+  await page.waitForSelector(byId('rooms-view'));
+}
+
+/** @param {Person} who */
+export async function logIn({ page, username }) {
+  await page.fill(byId('login-login'), username);
+  await page.fill(byId('login-password'), PASSWORD);
+  await page.click(byId('login-submit'));
+}
+
+/** @param {Person} one @param {Person} other */
+export async function befriend(one, other) {
+  await one.page.fill(byId('friend-search'), other.username);
+  await one.page.click(`${rowOf('search-result', other.username)} ${byId('send-request')}`);
+  await one.page.waitForSelector(rowOf('request-sent', other.username));
+  await other.page.click(`${rowOf('request-received', one.username)} ${byId('accept-request')}`);
+  await other.page.waitForSelector(rowOf('friend', one.username));
+}
+
+/** @param {Person} who @param {number} seconds */
+export const playsPast = (who, seconds) => who.page.waitForFunction((least) => {
+  const audio = /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'));
+  return audio && !audio.paused && audio.currentTime > least;
+}, seconds);
+
+/** @param {Person} who */
+export const silent = ({ page }) => page.waitForFunction(
+  () => /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'))?.paused,
+);
+
+/** The page's own measurement says that it has found its place. @param {{page: Page}} who */
+export const inSync = ({ page }) => page.waitForSelector(`${byId('sync-offset')}[data-state="good"]`);
