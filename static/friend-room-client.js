@@ -230,6 +230,19 @@ export class FriendRoomClient extends RestApi {
     }
   }
 
+  /**
+   * Changes the username, also in the access token, by which servers and other users know it.
+   *
+   * @param {string} username
+   * @returns {Promise<T.User>}
+   * @throws {ApiError}
+   */
+  async setUsername(username) {
+    const user = await super.setUsername(username);
+    await this.#session.renewNow();
+    return user;
+  }
+
   // --- The room --------------------------------------------------------------------------------------
 
   /**

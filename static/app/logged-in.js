@@ -6,6 +6,7 @@ import { bundledTracks, songFromText } from '../player/songs.js';
 import { YouTubePlayer } from '../player/youtube-player.js';
 import { complain, tell } from '../ui/announce.js';
 import { showLink } from '../ui/dialog.js';
+import { showAccount } from '../ui/account.js';
 import { friendsView } from '../ui/friends.js';
 import { h } from '../ui/dom.js';
 import { mediaKeys } from '../ui/media-keys.js';
@@ -16,11 +17,12 @@ import { Directory } from './directory.js';
 import { Names } from './names.js';
 import { goTo, roomInPath, roomPath } from './path.js';
 import { loadSession, saveDevice, saveSession } from './storage.js';
-import { inWords } from './words.js';
+import { complaint, inWords } from './words.js';
 
 /**
  * @typedef {import('../core/types.js').Session} Session
  * @typedef {import('../core/types.js').Song} Song
+ * @typedef {import('../core/types.js').Member} Member
  * @typedef {import('./storage.js').Device} Device
  * @typedef {import('../ui/shell.js').Place} Place
  */
@@ -53,18 +55,21 @@ export class LoggedIn {
     /** @type {Song[]} */
     this.tracks = [];
     this.leaving = false;
+    /** Those the room has named last. @type {Member[] | undefined} */
+    this.members = undefined;
     /** The place to go to once connected. */
     this.wanted = location.pathname;
     this.client = this.#connectedClient(session);
     this.directory = new Directory(this.client, () => this.#learned(), (error) => this.#stale(error));
     const fail = (/** @type {unknown} */ error) => complain(inWords(error));
 
-    this.rooms = roomsView({ create: (name, only) => this.#create(name, only), join: (id) => this.#join(id), fail });
+    this.rooms = roomsView({ create: (plan) => this.#create(plan), join: (id) => this.#join(id), fail, explain: complaint });
     this.friends = friendsView({ ...this.#friendActions(), join: (id) => this.#join(id), fail });
     this.room = roomPage(this.#roomActions(fail), device);
     this.shell = shell({
       go: (place) => this.#go(place, true),
       logOut: () => void this.#logOut(),
+      account: () => this.#showAccount(),
     }, [h('div', { class: 'home' }, this.rooms.element, this.friends.element), this.room.element]);
     this.shell.themeSlot.append(theme);
     this.element = this.shell.element;
@@ -135,6 +140,7 @@ export class LoggedIn {
       if (state === 'connected') setTimeout(() => void this.#arrive());
     };
     client.onRoomStateChange = (state) => {
+      this.#met(state.members);
       this.conductor.apply(state);
       this.#show();
     };
@@ -163,6 +169,17 @@ export class LoggedIn {
     this.conductor.setAudience(event.participant_count);
     if (event.participant_count <= CROWD) tell(`${this.names.of(event.user_id)} ${what}.`);
     this.#show();
+  }
+
+  /**
+   * A room calls its members what they were called when they came, and says so again with every state.
+   * @param {Member[] | undefined} members
+   */
+  #met(members) {
+    if (!members || members === this.members) return;
+    this.members = members;
+    this.names.learn(members);
+    this.names.learn([this.client.user]);
   }
 
   // Going places.
@@ -194,9 +211,9 @@ export class LoggedIn {
     if (this.place !== 'room') void this.directory.refresh();
   }
 
-  /** @param {string} name @param {boolean} friendsOnly */
-  async #create(name, friendsOnly) {
-    const room = await this.client.createRoom(name || null, friendsOnly);
+  /** @param {{name: string, friendsOnly: boolean, maxParticipants: number | undefined}} plan */
+  async #create({ name, friendsOnly, maxParticipants }) {
+    const room = await this.client.createRoom(name || null, friendsOnly, { maxParticipants });
     await this.#join(room.room_id);
   }
 
@@ -218,6 +235,20 @@ export class LoggedIn {
       this.#go('rooms', false);
     }
     this.#show();
+  }
+
+  #showAccount() {
+    const { user } = this.client;
+    if (!user) return;
+    showAccount({
+      user,
+      explain: complaint,
+      rename: async (username) => {
+        this.names.learn([await this.client.setUsername(username)]);
+        tell(`You are ${username} now.`);
+        this.#show();
+      },
+    });
   }
 
   async #logOut() {
@@ -306,8 +337,10 @@ export class LoggedIn {
   #stale(error) { if (!this.connection) console.warn(error); }
 
   #learned() {
-    const { friends, received, sent } = this.directory;
-    this.names.learn([...friends, ...received.map(({ sender }) => sender), ...sent.map(({ receiver }) => receiver)]);
+    const { friends, received, sent, own, open } = this.directory;
+    this.names.learn([...own, ...open].flatMap(({ members }) => members ?? []));
+    // These are called what they are called now.
+    this.names.learn([this.client.user, ...friends, ...received.map(({ sender }) => sender), ...sent.map(({ receiver }) => receiver)]);
     this.#show();
   }
 

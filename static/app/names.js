@@ -1,9 +1,9 @@
 const KEPT = 'tutti.names';
 
 /**
- * Rooms list their participants as ids; names come by other ways (friends, requests, searches, arrivals).
- * This remembers them, for as long as the tab lives, so that a friend of a friend keeps their name over a
- * reload. Public names only.
+ * Names of users as rooms, friends, requests, searches and arrivals have told them, for places that know
+ * an id alone: a host who has left, somebody beyond the part of a crowd that a room names. Kept as long as
+ * the tab lives. Public names only.
  */
 export class Names {
   /** @type {Map<string, string>} */

@@ -118,6 +118,17 @@ export class SessionKeeper {
     return this.#refreshing;
   }
 
+  /**
+   * Replaces a good access token, because what it says of the user has changed. Where that fails, the
+   * old one stays until its time is over.
+   *
+   * @returns {Promise<void>}
+   */
+  async renewNow() {
+    const { access_token: token, refresh_token: spendable } = this.#session ?? {};
+    if (token && spendable) await this.refresh(token).catch(() => {});
+  }
+
   /** The session is over. @returns {Promise<void>} */
   async forget() {
     if (!this.#session) return;

@@ -1,16 +1,15 @@
-import { busy, h, setText } from './dom.js';
+import { h } from './dom.js';
+import { formView, USERNAME_HINT } from './form.js';
 import { wordmark } from './icons.js';
 
 /**
- * @typedef {import('../app/words.js').Complaint} Complaint
+ * @typedef {import('./form.js').FieldPlan} FieldPlan
  *
  * @typedef {object} AuthActions
  * @property {(fields: Record<string, string>) => Promise<void>} logIn
  * @property {(fields: Record<string, string>) => Promise<void>} register
- * @property {(error: unknown, fields: string[]) => Complaint} explain
+ * @property {import('./form.js').Explain} explain
  */
-
-/** @typedef {{name: string, label: string, type?: string, autocomplete: string, hint?: string, optional?: boolean}} FieldPlan */
 
 /** @type {FieldPlan[]} */
 const LOGIN_FIELDS = [
@@ -19,7 +18,7 @@ const LOGIN_FIELDS = [
 ];
 /** @type {FieldPlan[]} */
 const REGISTER_FIELDS = [
-  { name: 'username', label: 'Username', autocomplete: 'username', hint: '3 to 32 letters, digits, dots, dashes. Friends find you by it.' },
+  { name: 'username', label: 'Username', autocomplete: 'username', hint: USERNAME_HINT },
   { name: 'email', label: 'E-mail', type: 'email', autocomplete: 'email' },
   { name: 'name', label: 'Your name', autocomplete: 'name', optional: true },
   { name: 'password', label: 'Password', type: 'password', autocomplete: 'new-password', hint: 'At least 10 characters. A short sentence is a good one.' },
@@ -27,8 +26,8 @@ const REGISTER_FIELDS = [
 
 /** @param {AuthActions} actions */
 export function authView(actions) {
-  const logIn = form('login', LOGIN_FIELDS, 'Log in', actions.logIn, actions.explain);
-  const register = form('register', REGISTER_FIELDS, 'Create account', actions.register, actions.explain);
+  const logIn = authForm('login', LOGIN_FIELDS, 'Log in', actions.logIn, actions.explain);
+  const register = authForm('register', REGISTER_FIELDS, 'Create account', actions.register, actions.explain);
   const invitation = h('p', { class: 'invitation', testid: 'invitation', hidden: true },
     'You are invited to a room. Log in or create an account, and you are right in it.');
   const tabs = [tab('login', 'Log in'), tab('register', 'Create account')];
@@ -95,59 +94,11 @@ function rings() {
  * @param {FieldPlan[]} plans
  * @param {string} submitLabel
  * @param {(fields: Record<string, string>) => Promise<void>} submit
- * @param {AuthActions['explain']} explain
+ * @param {import('./form.js').Explain} explain
  */
-function form(kind, plans, submitLabel, submit, explain) {
-  const fields = plans.map((plan) => field(kind, plan));
-  const problem = h('p', { class: 'form-error', role: 'alert', testid: `${kind}-error` });
+function authForm(kind, plans, submitLabel, submit, explain) {
   const button = h('button', { class: 'button primary wide', type: 'submit', testid: `${kind}-submit` }, submitLabel);
-  const element = h('form', {
-    class: 'form', noValidate: true, testid: `${kind}-form`,
-    onsubmit: (/** @type {Event} */ event) => {
-      event.preventDefault();
-      clear(false);
-      const entries = Object.fromEntries(fields.map(({ name, input }) => [name, input.value.trim() || input.value]));
-      void busy(button, () => submit(entries), (error) => {
-        const { form: whole, fields: faults } = explain(error, plans.map(({ name }) => name));
-        setText(problem, whole);
-        for (const { name, complain } of fields) complain(faults.get(name) ?? '');
-        (fields.find(({ name }) => faults.has(name)) ?? fields[0]).input.focus();
-      });
-    },
-  }, ...fields.map((one) => one.element), problem, button);
-
-  /** @param {boolean} values */
-  function clear(values) {
-    setText(problem, '');
-    for (const { input, complain } of fields) {
-      complain('');
-      if (values) input.value = '';
-    }
-  }
-  return { element, clear: () => clear(true) };
-}
-
-/** @param {string} kind @param {FieldPlan} plan */
-function field(kind, plan) {
-  const id = `${kind}-${plan.name}`;
-  const input = h('input', {
-    id, name: plan.name, type: plan.type ?? 'text', autocomplete: plan.autocomplete, testid: id,
-    autocapitalize: 'none', spellcheck: false, 'aria-describedby': `${id}-hint ${id}-fault`,
-    required: !plan.optional,
-  });
-  const fault = h('p', { class: 'field-fault', id: `${id}-fault`, role: 'alert', testid: `${id}-error` });
-  const element = h('div', { class: 'field' },
-    h('label', { htmlFor: id }, plan.label, plan.optional ? h('span', { class: 'soft' }, ' (if you like)') : null),
-    input,
-    plan.hint ? h('p', { class: 'field-hint', id: `${id}-hint` }, plan.hint) : null,
-    fault);
-  return {
-    element, input, name: plan.name,
-    /** @param {string} words empty when all is well */
-    complain(words) {
-      setText(fault, words);
-      if (words) input.setAttribute('aria-invalid', 'true');
-      else input.removeAttribute('aria-invalid');
-    },
-  };
+  const form = formView(kind, plans, { button, submit, explain });
+  form.element.append(...form.fields.map(({ element }) => element), form.problem, button);
+  return form;
 }

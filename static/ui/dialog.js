@@ -1,6 +1,25 @@
 import { h } from './dom.js';
 
 /**
+ * Opens a dialog that is gone once it closes, by a button, by Escape or by a click beside it.
+ * @param {HTMLDialogElement} dialog
+ */
+export function openDialog(dialog) {
+  dialog.addEventListener('close', () => dialog.remove());
+  // On `mousedown`: selecting text may well end outside.
+  dialog.addEventListener('mousedown', (event) => { if (event.target === dialog && beside(dialog, event)) dialog.close(); });
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** Its padding is the dialog too, its backdrop is not. @param {HTMLElement} dialog @param {MouseEvent} event */
+function beside(dialog, { clientX, clientY }) {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  return clientX < left || clientX > right || clientY < top || clientY > bottom;
+}
+
+/**
  * Asks before something that cannot be taken back.
  * @param {{title: string, text: string, yes: string}} question
  * @returns {Promise<boolean>}
@@ -13,13 +32,8 @@ export function confirmed({ title, text, yes }) {
       h('div', { class: 'row row-end' },
         h('button', { class: 'button quiet', type: 'button', testid: 'confirm-no', onclick: () => dialog.close('no') }, 'Cancel'),
         h('button', { class: 'button danger', type: 'button', testid: 'confirm-yes', onclick: () => dialog.close('yes') }, yes)));
-    dialog.addEventListener('close', () => {
-      resolve(dialog.returnValue === 'yes');
-      dialog.remove();
-    });
-    dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close('no'); });
-    document.body.append(dialog);
-    dialog.showModal();
+    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'));
+    openDialog(dialog);
   });
 }
 
@@ -31,8 +45,6 @@ export function showLink(link) {
     h('p', {}, field),
     h('div', { class: 'row row-end' },
       h('button', { class: 'button primary', type: 'button', onclick: () => dialog.close() }, 'Done')));
-  dialog.addEventListener('close', () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+  openDialog(dialog);
   field.select();
 }

@@ -43,7 +43,7 @@ export function friendsView(actions) {
 
   return {
     element: h('section', { class: 'panel friends', 'aria-label': 'Friends', testid: 'friends-view' },
-      search.element, received.element, friends.element, sent.element),
+      h('h1', { class: 'friends-title' }, 'Who is around?'), search.element, received.element, friends.element, sent.element),
     /** @param {FriendsShown} next */
     update(next) {
       shown = next;
@@ -223,7 +223,7 @@ function friendRow(first, actions, shown) {
       join.hidden = !next.room_id || here;
       join.setAttribute('aria-label', `Join ${next.username}`);
       remove.setAttribute('aria-label', `Remove ${next.username} from your friends`);
-      setText(status, here ? 'Here with you' : next.room_id ? `Listening in ${roomName(next.room_id)}` : next.online ? 'Online' : 'Offline');
+      setText(status, here ? 'Here with you' : next.room_id ? `In ${roomName(next.room_id)}` : next.online ? 'Online' : 'Offline');
     },
   };
 }

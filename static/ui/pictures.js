@@ -1,4 +1,4 @@
-import { h, setText } from './dom.js';
+import { h, keyed, setText } from './dom.js';
 
 /** @typedef {import('../core/types.js').Song} Song */
 
@@ -30,14 +30,31 @@ export function initials(name) {
 }
 
 /** A round initialled picture; whoever shows it also writes the name. */
-export function avatar() {
-  const element = h('span', { class: 'avatar', 'aria-hidden': 'true' });
+export function avatar(className = '') {
+  const element = h('span', { class: `avatar ${className}`, 'aria-hidden': 'true' });
   return {
     element,
     /** @param {string} name */
     update(name) {
       setText(element, initials(name));
       element.dataset.colour = String(hash(name) % AVATAR_COLOURS);
+    },
+  };
+}
+
+const STACKED = 5;
+
+/** A few people as one row of overlapping pictures. */
+export function avatarStack() {
+  const element = h('span', { class: 'stack', 'aria-hidden': 'true' });
+  return {
+    element,
+    /** @param {{id: string, name: string}[]} people */
+    update(people) {
+      keyed(element, people.slice(0, STACKED), ({ id }) => id, () => {
+        const picture = avatar();
+        return { element: picture.element, update: ({ name }) => picture.update(name) };
+      });
     },
   };
 }

@@ -1,14 +1,16 @@
 import { busy, h, keyed, setText } from './dom.js';
+import { formView } from './form.js';
 import { icon } from './icons.js';
-import { byline, cover } from './pictures.js';
+import { avatarStack, byline, cover } from './pictures.js';
 
 /**
  * @typedef {import('../core/types.js').Room} Room
  *
  * @typedef {object} RoomActions
- * @property {(name: string, friendsOnly: boolean) => Promise<void>} create
+ * @property {(plan: {name: string, friendsOnly: boolean, maxParticipants: number | undefined}) => Promise<void>} create
  * @property {(roomId: string) => Promise<void>} join
  * @property {(error: unknown) => void} fail
+ * @property {import('./form.js').Explain} explain
  *
  * @typedef {object} RoomsShown
  * @property {Room[]} own rooms this user is in
@@ -55,24 +57,55 @@ function shelf(title, testid) {
 
 /** @param {RoomActions} actions */
 function newRoom(actions) {
-  const name = h('input', {
-    id: 'room-name', type: 'text', maxLength: 100, placeholder: 'Sunday slow dance', autocomplete: 'off', testid: 'room-name',
-  });
   const friendsOnly = h('input', { type: 'checkbox', id: 'room-friends-only', checked: true, role: 'switch', testid: 'room-friends-only' });
   const button = h('button', { class: 'button primary', type: 'submit', testid: 'create-room' }, icon('plus'), 'Open a room');
-  return h('form', {
-    class: 'new-room', noValidate: true, testid: 'create-room-form',
-    onsubmit: (/** @type {Event} */ event) => {
-      event.preventDefault();
-      void busy(button, async () => {
-        await actions.create(name.value.trim(), friendsOnly.checked);
-        name.value = '';
-      }, actions.fail);
+  const form = formView('create-room', [
+    { name: 'name', label: 'A room for…', testid: 'room-name', more: { required: false, maxLength: 100, placeholder: 'Sunday slow dance' } },
+    {
+      name: 'max_participants', label: 'For how many people?', testid: 'room-max', hint: 'Left empty: a thousand.',
+      more: { required: false, inputMode: 'numeric', maxLength: 12, oninput: digitsOnly },
     },
-  },
-  h('div', { class: 'field grow' }, h('label', { htmlFor: 'room-name' }, 'A room for…'), name),
-  h('label', { class: 'switch', htmlFor: 'room-friends-only' }, friendsOnly, h('span', { class: 'switch-track' }), 'Friends only'),
-  button);
+  ], {
+    className: 'new-room',
+    button,
+    explain: (error, fields) => {
+      const complaint = actions.explain(error, fields);
+      if (complaint.fields.has('max_participants')) unfold(true);
+      return complaint;
+    },
+    submit: async ({ name: title, max_participants: limit }) => {
+      await actions.create({ name: title, friendsOnly: friendsOnly.checked, maxParticipants: limit ? Number(limit) : undefined });
+      form.clear();
+      unfold(false);
+    },
+  });
+  const [name, most] = form.fields;
+  const more = h('button', {
+    class: 'button ghost more', type: 'button', 'aria-controls': 'room-more', testid: 'room-more',
+    onclick: () => {
+      unfold(more.getAttribute('aria-expanded') !== 'true');
+      if (!most.element.hidden) most.input.focus();
+    },
+  }, 'More', icon('down'));
+  /** @param {boolean} open */
+  function unfold(open) {
+    most.element.hidden = !open;
+    more.setAttribute('aria-expanded', String(open));
+  }
+  name.element.classList.add('grow');
+  most.element.id = 'room-more';
+  unfold(false);
+  form.element.append(name.element,
+    h('label', { class: 'switch', htmlFor: 'room-friends-only' }, friendsOnly, h('span', { class: 'switch-track' }), 'Friends only'),
+    more, button, most.element, form.problem);
+  return form.element;
+}
+
+/** @param {Event} event */
+function digitsOnly({ target }) {
+  const input = /** @type {HTMLInputElement} */ (target);
+  // Only where there is something to take away: setting a value moves the cursor.
+  if (/\D/.test(input.value)) input.value = input.value.replace(/\D/g, '');
 }
 
 /** @param {Room} first @param {string} place @param {RoomActions} actions @param {() => RoomsShown} shown */
@@ -82,12 +115,14 @@ function roomCard(first, place, actions, shown) {
   const title = h('strong', { class: 'card-title' });
   const who = h('span', { class: 'soft' });
   const song = h('span', { class: 'card-song' });
+  const crowd = avatarStack();
+  const count = h('span', { class: 'soft' });
   const button = h('button', { class: 'button small', type: 'button', testid: 'join-room' });
   button.addEventListener('click', () => busy(button, () => actions.join(room.room_id), actions.fail));
   const element = h('li', { class: 'card', testid: `${place}-room`, 'data-room-id': first.room_id },
     h('div', { class: 'sleeve', 'aria-hidden': 'true' }, h('span', { class: 'vinyl' }), sleeve.element),
     h('div', { class: 'card-text' }, title, who, song),
-    button);
+    h('div', { class: 'card-foot' }, crowd.element, count, button));
   return {
     element,
     /** @param {Room} next */
@@ -99,7 +134,9 @@ function roomCard(first, place, actions, shown) {
       sleeve.update(next.current_song);
       element.classList.toggle('card-playing', next.playback_state.playing);
       setText(title, name);
-      setText(who, `${people(next.participant_count)} · ${nameOf(next.host_id)} leads`);
+      setText(who, next.host_id ? `${nameOf(next.host_id)} leads` : '');
+      crowd.update(next.participants.map((id) => ({ id, name: nameOf(id) })));
+      setText(count, people(next.participant_count));
       const line = byline(next.current_song);
       setText(song, next.current_song ? next.current_song.title + (line ? ` · ${line}` : '') : 'Nothing playing yet');
       setText(button, here ? 'Back in' : place === 'own' ? 'Go in' : 'Join');

@@ -10,6 +10,7 @@ import { avatar, byline, cover } from './pictures.js';
  * @typedef {object} ShellActions
  * @property {(place: Place) => void} go
  * @property {() => void} logOut
+ * @property {() => void} account
  *
  * @typedef {object} ShellShown
  * @property {Place} place
@@ -52,6 +53,7 @@ export function shell(actions, pages) {
   friends.append(badge);
   const picture = avatar();
   const name = h('span', { class: 'me-name', testid: 'me-username' });
+  const me = h('button', { class: 'me', type: 'button', title: 'Your account', testid: 'account-open', onclick: actions.account }, picture.element, name);
   const connection = h('p', { class: 'connection', role: 'status', testid: 'connection-state', hidden: true });
   const dock = dockView(actions);
   const main = h('main', { id: 'main', class: 'main', tabIndex: -1 }, ...pages);
@@ -66,7 +68,7 @@ export function shell(actions, pages) {
     h('header', { class: 'bar' }, home,
       h('nav', { class: 'nav', 'aria-label': 'Pages' }, rooms, friends),
       h('div', { class: 'bar-end' },
-        connection, h('span', { class: 'me' }, picture.element, name),
+        connection, me,
         h('span', { class: 'theme-slot' }),
         h('button', { class: 'icon-button', type: 'button', 'aria-label': 'Log out', title: 'Log out', testid: 'logout', onclick: actions.logOut }, icon('logout')))),
     main, dock.element);
@@ -86,6 +88,7 @@ export function shell(actions, pages) {
       friends.setAttribute('aria-label', next.requests ? `Friends, ${next.requests} asking` : 'Friends');
       picture.update(next.username || '?');
       setText(name, next.username);
+      me.setAttribute('aria-label', `Your account, ${next.username}`);
       connection.hidden = !next.connection;
       setText(connection, next.connection);
       dock.update(next.place === 'room' ? null : next.room);

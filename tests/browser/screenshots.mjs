@@ -16,7 +16,7 @@ const SIZES = {
   desktop: { viewport: { width: 1280, height: 800 }, deviceScaleFactor: 1 },
 };
 const SCHEMES = /** @type {const} */ (['light', 'dark']);
-const MOMENT_S = 71;
+const MOMENT_S = 38;
 
 /** @type {FriendRoomClient[]} */
 const clients = [];
@@ -129,10 +129,11 @@ async function main() {
     for (const client of [them.theo, them.noor, them.priya]) await client.joinRoom(roomId);
     await stage.click(`${byId('track')} >> nth=0`);
     await inSync({ page: stage });
-    await stage.fill(byId('seek'), String(MOMENT_S));
-    await inSync({ page: stage });
     for (const { size, scheme } of each) {
       const page = await open(size, scheme, true, `/room/${roomId}`);
+      await inSync({ page });
+      await page.fill(byId('seek'), String(MOMENT_S));
+      await page.waitForFunction((least) => /** @type {HTMLAudioElement} */ (document.querySelector('audio')).currentTime > least, MOMENT_S);
       await inSync({ page });
       await shoot(page, `room-${size}-${scheme}`);
       await page.context().close();

@@ -1,1 +1,18 @@
+//! What stories about Tutti's services are told with: the services in this process, joined together as in
+//! the standalone program, on either database engine; people who use them; and time in the story's hand.
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "what goes wrong here fails the story"
+)]
 
+mod app;
+mod engines;
+mod people;
+mod refusals;
+mod watch;
+
+pub use app::{Builder, Caller, START, TestApp};
+pub use engines::{on_postgres, on_sqlite};
+pub use people::{Device, Person, paused, playing};
+pub use refusals::{refused, wrong_fields};
+pub use watch::Watch;

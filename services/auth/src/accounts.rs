@@ -198,6 +198,7 @@ impl Accounts {
                     session_id = %session.id,
                     "a refresh token was used twice; its session is over"
                 );
+                self.tell(AccountEvent::SessionEnded(session));
                 Err(AccountError::DeadToken)
             }
             Rotation::Dead => Err(AccountError::DeadToken),

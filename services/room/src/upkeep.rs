@@ -55,7 +55,11 @@ impl Rooms {
         );
     }
 
-    async fn restore_all(&self) -> Result<(), RoomError> {
+    /// Brings all rooms back from the record that live state does not have.
+    ///
+    /// # Errors
+    /// When a part does not answer.
+    pub async fn restore_all(&self) -> Result<(), RoomError> {
         let mut last = None;
         loop {
             let rooms = self.store.list(last, 500).await?;

@@ -60,8 +60,14 @@ pub(crate) use on_both_engines;
 pub(crate) async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(World) -> F) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("tutti.db").display());
-    let world = World::on(&url).await;
-    story(world).await;
+    in_time(story(World::on(&url).await)).await;
+}
+
+/// A story that waits for what does not come fails, and the others go on.
+async fn in_time(story: impl Future<Output = ()>) {
+    tokio::time::timeout(Duration::from_mins(1), story)
+        .await
+        .expect("the story ends within a minute");
 }
 
 /// On a new database of the server that `TEST_POSTGRES_URL` names, as a user who may make one.
@@ -82,7 +88,7 @@ pub(crate) async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(World
         .find('/')
         .map_or(front, |at| &front[..scheme + at]);
     let url = format!("{host}/{name}?{query}");
-    let told = AssertUnwindSafe(async { story(World::on(&url).await).await })
+    let told = AssertUnwindSafe(async { in_time(story(World::on(&url).await)).await })
         .catch_unwind()
         .await;
     sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
