@@ -113,15 +113,15 @@ function roomCard(first, place, actions, shown) {
   let room = first;
   const sleeve = cover();
   const title = h('strong', { class: 'card-title' });
-  const who = h('span', { class: 'soft' });
   const song = h('span', { class: 'card-song' });
+  const by = h('span', { class: 'soft' });
   const crowd = avatarStack();
-  const count = h('span', { class: 'soft' });
+  const count = h('span', { class: 'soft card-count' });
   const button = h('button', { class: 'button small', type: 'button', testid: 'join-room' });
   button.addEventListener('click', () => busy(button, () => actions.join(room.room_id), actions.fail));
   const element = h('li', { class: 'card', testid: `${place}-room`, 'data-room-id': first.room_id },
     h('div', { class: 'sleeve', 'aria-hidden': 'true' }, h('span', { class: 'vinyl' }), sleeve.element),
-    h('div', { class: 'card-text' }, title, who, song),
+    h('div', { class: 'card-text' }, title, song, by),
     h('div', { class: 'card-foot' }, crowd.element, count, button));
   return {
     element,
@@ -134,11 +134,10 @@ function roomCard(first, place, actions, shown) {
       sleeve.update(next.current_song);
       element.classList.toggle('card-playing', next.playback_state.playing);
       setText(title, name);
-      setText(who, next.host_id ? `${nameOf(next.host_id)} leads` : '');
       crowd.update(next.participants.map((id) => ({ id, name: nameOf(id) })));
-      setText(count, people(next.participant_count));
-      const line = byline(next.current_song);
-      setText(song, next.current_song ? next.current_song.title + (line ? ` · ${line}` : '') : 'Nothing playing yet');
+      setText(count, people(next.participant_count) + (next.participant_count ? ` · ${nameOf(next.host_id)} leads` : ''));
+      setText(song, next.current_song?.title ?? 'Nothing playing yet');
+      setText(by, byline(next.current_song));
       setText(button, here ? 'Back in' : place === 'own' ? 'Go in' : 'Join');
       button.classList.toggle('primary', !here);
       button.setAttribute('aria-label', `${here ? 'Back into' : 'Join'} ${name}`);

@@ -120,8 +120,9 @@ function drawRays(canvas, at, level, seed) {
     const wave = Math.sin(at * 2.1 + place * 3 + (seed % 7)) * 0.5
       + Math.sin(at * 3.7 - place * 5 + (seed % 11)) * 0.3
       + Math.sin(at * 7.3 + place * 11) * 0.2;
-    const length = size * 0.006 + reach * level * (0.28 + 0.72 * Math.max(0, wave)) * (0.75 + 0.25 * Math.cos(at * 11.2));
-    context.globalAlpha = 0.28 + 0.72 * level * Math.max(0.15, wave);
+    const swing = level * (0.12 + 0.88 * ((wave + 1) / 2) ** 1.6) * (0.85 + 0.15 * Math.cos(at * 11.2));
+    const length = size * 0.006 + reach * swing;
+    context.globalAlpha = Math.min(1, 0.3 + 0.9 * swing);
     context.beginPath();
     context.moveTo(Math.cos(place) * inner, Math.sin(place) * inner);
     context.lineTo(Math.cos(place) * (inner + length), Math.sin(place) * (inner + length));

@@ -22,7 +22,7 @@ const MOMENT_S = 38;
 const clients = [];
 
 /** @param {string} url @param {string} username @param {string} name */
-function join_(url, username, name) {
+function signUp(url, username, name) {
   return register(url, username, { username, email: `${username}@example.org`, name });
 }
 
@@ -41,36 +41,39 @@ async function online(user) {
 }
 
 /** @param {FriendRoomClient} client @param {string} name @param {unknown} song */
-async function opens(client, name, song) {
+async function opens(client, name, song, playing = true) {
   const room = await client.createRoom(name, true);
   await client.joinRoom(room.room_id);
-  await client.syncState({ playback_state: { playing: true, position: 20 }, current_song: /** @type {any} */ (song) });
+  await client.syncState({ playback_state: { playing, position: 20 }, current_song: /** @type {any} */ (song) });
   return room.room_id;
 }
 
 async function cast(/** @type {string} */ url) {
   const tracks = await (await fetch(`${url}/tracks/tracks.json`)).json();
   const users = {
-    mina: await join_(url, 'mina', 'Mina Okafor'),
-    theo: await join_(url, 'theo', 'Theo Lindqvist'),
-    priya: await join_(url, 'priya', 'Priya Raman'),
-    jonas: await join_(url, 'jonas', 'Jonas Weber'),
-    noor: await join_(url, 'noor', 'Noor Haddad'),
-    wren: await join_(url, 'wren', 'Wren Castillo'),
-    otis: await join_(url, 'otis', 'Otis Bell'),
-    lea: await join_(url, 'lea.marie', 'Léa Marie'),
+    mina: await signUp(url, 'mina', 'Mina Okafor'),
+    theo: await signUp(url, 'theo', 'Theo Lindqvist'),
+    priya: await signUp(url, 'priya', 'Priya Raman'),
+    jonas: await signUp(url, 'jonas', 'Jonas Weber'),
+    noor: await signUp(url, 'noor', 'Noor Haddad'),
+    wren: await signUp(url, 'wren', 'Wren Castillo'),
+    otis: await signUp(url, 'otis', 'Otis Bell'),
+    sol: await signUp(url, 'sol', 'Sol Moreno'),
+    lea: await signUp(url, 'lea.marie', 'Léa Marie'),
   };
-  const { mina, theo, priya, jonas, noor, wren, otis, lea } = users;
-  for (const friend of [theo, priya, jonas, noor]) await befriend(mina, friend);
+  const { mina, theo, priya, jonas, noor, wren, otis, sol, lea } = users;
+  for (const friend of [theo, priya, jonas, noor, sol]) await befriend(mina, friend);
   for (const friend of [noor, lea]) await befriend(theo, friend);
   await befriend(priya, lea);
   await wren.post('/api/v1/friends/request', { receiver_id: mina.user_id });
   await mina.post('/api/v1/friends/request', { receiver_id: otis.user_id });
-  const [t, p, n, l] = [await online(theo), await online(priya), await online(noor), await online(lea)];
-  const slow = await opens(t, 'Slow Sunday', tracks.find((/** @type {any} */ { title }) => /satell/i.test(title)));
+  const track = (/** @type {RegExp} */ name) => tracks.find((/** @type {{title: string}} */ { title }) => name.test(title));
+  const [t, p, n, s, l] = await Promise.all([theo, priya, noor, sol, lea].map(online));
+  const slow = await opens(t, 'Slow Sunday', track(/satellites/i));
   await n.joinRoom(slow);
   await l.joinRoom(slow);
-  await opens(p, 'Deadline club', tracks.find((/** @type {any} */ { title }) => /arcade/i.test(title)));
+  await opens(p, 'Deadline club', track(/arcade/i));
+  await opens(s, 'Rain on the roof', track(/window/i), false);
   return { mina, clients: { theo: t, priya: p, noor: n, lea: l } };
 }
 
@@ -113,10 +116,14 @@ async function main() {
     }
     for (const { size, scheme } of each) {
       const page = await open(size, scheme, true);
-      await page.waitForSelector(byId('friend-room'));
+      await page.waitForSelector(`${byId('friend-room')} >> nth=2`);
       await shoot(page, `rooms-${size}-${scheme}`);
       await page.click(byId('nav-friends'));
       await page.waitForSelector(byId('friend'));
+      if (size === 'desktop') {
+        await page.fill(byId('friend-search'), 'lea');
+        await page.waitForSelector(byId('search-result'));
+      }
       await shoot(page, `friends-${size}-${scheme}`);
       await page.context().close();
     }
@@ -133,6 +140,7 @@ async function main() {
       const page = await open(size, scheme, true, `/room/${roomId}`);
       await inSync({ page });
       await page.fill(byId('seek'), String(MOMENT_S));
+      await page.locator(byId('seek')).blur();
       await page.waitForFunction((least) => /** @type {HTMLAudioElement} */ (document.querySelector('audio')).currentTime > least, MOMENT_S);
       await inSync({ page });
       await shoot(page, `room-${size}-${scheme}`);

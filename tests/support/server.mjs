@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 
 // The whole line has to be there, or the last digits of the port might still be missing.
-const READY_LINE = /http:\/\/127\.0\.0\.1:(\d+)[^\n]*\n/;
+const READY_LINE = /127\.0\.0\.1:(\d+)[^\n]*\n/;
 
 const START_MS = 30_000;
 // The program promises 5 s; what takes longer is reported, not waited for.

@@ -2,6 +2,7 @@
 
 import { after, describe, test } from 'node:test';
 import { closeConnections } from './api.mjs';
+import { startParts } from './parts.mjs';
 import { startTutti } from './server.mjs';
 
 /** Generous: a story that hangs has to end, a slow machine has not to fail. */
@@ -40,11 +41,12 @@ export function overBothTransports(subject, define) {
 }
 
 /**
- * A server for this file; it is stopped, and its exit status looked at, after the last story.
- * @param {Parameters<typeof startTutti>[0]} options
+ * A server for this file; it is stopped, and its exit status looked at, after the last story. With
+ * TUTTI_STORIES_ON=parts it is three processes, and the stories are the same.
+ * @param {{env?: Record<string, string | undefined>}} options
  */
 export async function serve(options) {
-  const tutti = await startTutti(options);
+  const tutti = process.env.TUTTI_STORIES_ON === 'parts' ? await startParts(options) : await startTutti(options);
   after(async () => {
     // First: what is still connected would keep this process alive.
     closeConnections();
