@@ -42,8 +42,8 @@ pub(crate) const SERVER_EVENTS: [&str; 11] = [
 /// How long to wait before a broken stream is opened again.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Events kept for a connection whose join is under way. More come only if the room service hangs; the
-/// newest state is asked for then.
+/// Events kept for a connection whose join is under way. A join takes 2 s at most: more than this is a
+/// flood, and the connection is closed rather than left with a gap.
 const PENDING_MAX: usize = 1_024;
 
 /// All rooms with a connection here.
@@ -398,6 +398,9 @@ fn tell(
         Hears::Later(kept) => {
             if kept.len() < PENDING_MAX {
                 kept.push(event.clone());
+            } else {
+                gone.push(member.connection.id);
+                member.connection.close();
             }
             return;
         }

@@ -1,0 +1,17 @@
+//! What the room service promises, told through its gRPC surface and on both engines.
+
+mod connections;
+mod creating;
+mod crowds;
+mod friendships;
+mod hosts;
+mod invariants;
+mod joining;
+mod leaving;
+mod playback;
+mod presence;
+mod refusals;
+mod restarting;
+mod songs;
+mod watching;
+mod wire;
