@@ -4,10 +4,10 @@
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
 use argon2::{
-    Algorithm, Argon2, Params, Version,
+    Algorithm, Argon2, Block, Params, Version,
     password_hash::{
-        self, PasswordHasher as _, PasswordVerifier as _,
-        phc::{self, PasswordHash},
+        self,
+        phc::{self, Output, ParamsString, PasswordHash, Salt},
     },
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -18,13 +18,17 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
+/// More than the greatest `M_MMAP_THRESHOLD` of glibc, 32 MiB: what is reserved above it goes back to the
+/// system as soon as it is freed. Less would stay with the thread that hashed, and there are many.
+const RESERVED: usize = 33 << 20;
+
 /// Checked where there is no such user, so that it takes as long as where there is one.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// How long a password may wait for its turn: less than a call's deadline, since nobody is there for
-/// the answer after that.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a password may wait for its turn: less than the deadline of the calls that hash one
+/// (`rpc::HASHING_DEADLINE`), since nobody is there for the answer after that.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Why a password was not hashed.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +36,12 @@ pub(crate) enum HashError {
     /// Too many others wait.
     #[error("too many passwords to hash")]
     Busy,
-    /// What is kept is no hash, or there is no memory.
+    /// What is kept is not of the kind that is made here.
+    #[error("cannot check a password hash")]
+    Kept(#[from] password_hash::Error),
+    /// The password, the salt or the parameters are beyond what the algorithm takes.
     #[error("cannot hash a password")]
-    Hash(#[from] password_hash::Error),
+    Hash(#[from] argon2::Error),
     /// What is kept cannot be read.
     #[error("cannot read a password hash")]
     Read(#[from] phc::Error),
@@ -68,7 +75,15 @@ impl Passwords {
     pub(crate) async fn hash(&self, password: Secret) -> Result<String, HashError> {
         let turn = self.turn().await?;
         tokio::task::spawn_blocking(move || {
-            let hash = argon2()?.hash_password(password.expose().as_bytes())?;
+            let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
+            let salt = Salt::generate();
+            let hash = PasswordHash {
+                algorithm: Algorithm::Argon2id.ident(),
+                version: Some(Version::V0x13.into()),
+                params: ParamsString::try_from(&params)?,
+                salt: Some(salt),
+                hash: Some(derive(&password, &salt, params)?),
+            };
             drop(turn);
             Ok(hash.to_string())
         })
@@ -84,14 +99,13 @@ impl Passwords {
         let turn = self.turn().await?;
         tokio::task::spawn_blocking(move || {
             let known = hash.is_some();
-            let hash = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
-            let checked = argon2()?.verify_password(password.expose().as_bytes(), &hash);
+            let kept = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
+            let params = Params::try_from(&kept)?;
+            let salt = kept.salt.ok_or(password_hash::Error::SaltInvalid)?;
+            let derived = derive(&password, &salt, params)?;
             drop(turn);
-            match checked {
-                Ok(()) => Ok(known),
-                Err(password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(source) => Err(HashError::Hash(source)),
-            }
+            // Outputs are compared in constant time.
+            Ok(known && kept.hash == Some(derived))
         })
         .await?
     }
@@ -104,9 +118,19 @@ impl Passwords {
     }
 }
 
-fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+/// argon2id, version 0x13, of a password.
+fn derive(password: &Secret, salt: &[u8], params: Params) -> Result<Output, HashError> {
+    let blocks = params.block_count();
+    let mut memory = Vec::with_capacity(blocks.max(RESERVED / Block::SIZE));
+    memory.resize(blocks, Block::default());
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
+        password.expose().as_bytes(),
+        salt,
+        &mut output,
+        &mut memory,
+    )?;
+    Ok(Output::new(&output)?)
 }
 
 #[cfg(test)]

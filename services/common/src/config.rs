@@ -198,7 +198,7 @@ pub struct RawSettings {
     /// Other REST calls per user and minute
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "600")]
     pub rate_api_per_minute: String,
-    /// Where traces go: an OTLP collector's HTTP address, http://host:4318 [default: none]
+    /// Where traces go: an OTLP collector's HTTP address such as `http://host:4318` [default: none]
     #[arg(long, env, global = true, value_name = "URL")]
     pub otel_exporter_otlp_endpoint: Option<String>,
     /// What is logged, as in `info,tutti_room=debug`

@@ -55,7 +55,8 @@ impl From<&AccessClaims> for Wire {
             sub: claims.sub.to_string(),
             sid: claims.sid.to_string(),
             iat: claims.iat.0.div_euclid(1000),
-            exp: claims.exp.0.saturating_add(999).div_euclid(1000),
+            // Cut like `iat`, so that the two are as far apart as `expires_in` says.
+            exp: claims.exp.0.div_euclid(1000),
         }
     }
 }
@@ -325,7 +326,7 @@ mod tests {
             let read = verifier().verify(&token, NOW).unwrap();
             assert_eq!((read.sub, read.sid), (claims.sub, claims.sid));
             assert_eq!(read.iat, UnixMs(1_704_067_200_000));
-            assert_eq!(read.exp, UnixMs(1_704_068_101_000));
+            assert_eq!(read.exp, UnixMs(1_704_068_100_000));
         }
     }
 

@@ -217,6 +217,8 @@ impl From<AccountError> for Status {
 fn from_hash(refusal: &HashError) -> Status {
     match refusal {
         HashError::Busy | HashError::Ended(_) => unavailable("checking passwords", refusal),
-        HashError::Hash(_) | HashError::Read(_) | HashError::Gone(_) => internal(refusal),
+        HashError::Hash(_) | HashError::Kept(_) | HashError::Read(_) | HashError::Gone(_) => {
+            internal(refusal)
+        }
     }
 }

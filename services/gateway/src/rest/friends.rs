@@ -22,6 +22,9 @@ use super::{
 };
 use crate::{Gateway, json};
 
+/// How many friends' presence the room service tells at once.
+const PRESENCES_AT_ONCE: usize = 1_000;
+
 pub(super) async fn search(
     State(gateway): State<Gateway>,
     Caller(user_id): Caller,
@@ -167,10 +170,10 @@ pub(super) async fn list(State(gateway): State<Gateway>, Caller(user_id): Caller
         .map(|user| user.user_id.clone())
         .collect::<Vec<_>>();
     let mut presences = HashMap::new();
-    if !other_user_ids.is_empty() {
+    for some in other_user_ids.chunks(PRESENCES_AT_ONCE) {
         let request = GetPresenceRequest {
-            user_id,
-            other_user_ids,
+            user_id: user_id.clone(),
+            other_user_ids: some.to_vec(),
         };
         let answer = gateway.rooms().get_presence(request).await?.into_inner();
         presences.extend(
