@@ -231,7 +231,7 @@ export class FriendRoomClient extends RestApi {
   }
 
   /**
-   * Changes the username, also in the access token, by which servers and other users know it.
+   * Changes the username, and renews the session, so that whoever keeps it or is shown it has the new one.
    *
    * @param {string} username
    * @returns {Promise<T.User>}

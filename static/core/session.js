@@ -119,8 +119,8 @@ export class SessionKeeper {
   }
 
   /**
-   * Replaces a good access token, because what it says of the user has changed. Where that fails, the
-   * old one stays until its time is over.
+   * Renews a session that is still good, because its user has changed. Where that fails, it stays as it
+   * is until its time is over.
    *
    * @returns {Promise<void>}
    */

@@ -1,6 +1,7 @@
 import { syncPlayback } from '../friend-room-client.js';
+import { Deck } from './deck.js';
 import { Follower } from './follower.js';
-import { PlayerError, songKey } from './player.js';
+import { songKey } from './player.js';
 
 /**
  * @typedef {import('./player.js').Player} Player
@@ -16,11 +17,9 @@ import { PlayerError, songKey } from './player.js';
  * @property {() => void} stopSync
  * @property {() => Promise<unknown>} syncNow resolves with null where nothing was sent
  *
- * @typedef {'empty' | 'loading' | 'ready' | 'failed'} SongPhase
- *
  * @typedef {object} View What the page shows of the music.
  * @property {Song | null} song
- * @property {SongPhase} phase
+ * @property {import('./deck.js').SongPhase} phase
  * @property {string} problem why the song cannot be played here, in words
  * @property {boolean} playing whether the room plays
  * @property {boolean} buffering
@@ -49,11 +48,6 @@ const POSITION_LIMIT = 604_800;
 export class Conductor {
   /** @type {PlaybackState} */
   timeline = { playing: false, position: 0 };
-  /** @type {Song | null} */
-  song = null;
-  /** @type {SongPhase} */
-  phase = 'empty';
-  problem = '';
   blocked = false;
   /** @type {number | null} */
   offset = null;
@@ -71,7 +65,6 @@ export class Conductor {
   unsaid = false;
   /** Seconds by which this device's sound is late, as its listener set it. */
   trim = 0;
-  loads = 0;
 
   /**
    * @param {object} parts
@@ -81,12 +74,13 @@ export class Conductor {
    * @param {() => void} parts.onMeasure only the offset has changed, which it does several times a second
    */
   constructor({ audio, youtube, onChange, onMeasure }) {
-    this.players = { audio, youtube };
     this.onChange = onChange;
     /** @type {Link | null} */
     this.link = null;
-    /** @type {Player | null} */
-    this.player = null;
+    this.deck = new Deck({ audio, youtube }, (ready) => {
+      this.follower.attach(ready);
+      this.#changed();
+    });
     this.follower = new Follower({
       target: () => this.#target(),
       yields: () => this.driving,
@@ -107,9 +101,6 @@ export class Conductor {
 
   #reset() {
     this.timeline = { playing: false, position: 0, timestamp_ms: 0, rate: 1 };
-    this.song = null;
-    this.phase = 'empty';
-    this.problem = '';
     this.blocked = false;
     this.offset = null;
     this.isHost = false;
@@ -132,10 +123,7 @@ export class Conductor {
   leave() {
     this.link?.stopSync();
     this.link = null;
-    this.loads += 1;
-    this.follower.attach(null);
-    this.player?.unload();
-    this.player = null;
+    this.deck.clear();
     this.#reset();
     this.#changed();
   }
@@ -164,7 +152,7 @@ export class Conductor {
   // What the host does.
 
   play() {
-    const end = this.duration();
+    const end = this.deck.duration();
     const from = this.position();
     this.#say({ playing: true, position: end !== null && from >= end - 0.1 ? 0 : from, startsSoon: true });
   }
@@ -182,10 +170,11 @@ export class Conductor {
     const loaded = this.#load(song);
     this.#speak();
     if (!(await loaded) || !this.driving) return;
-    const known = this.player?.title();
-    const duration = this.player?.duration() ?? undefined;
+    const { player } = this.deck;
+    const known = player?.title();
+    const duration = player?.duration() ?? undefined;
     if (known || (duration && !song.duration)) {
-      this.song = { ...song, title: known ?? song.title, duration: duration ?? song.duration };
+      this.deck.song = { ...song, title: known ?? song.title, duration: duration ?? song.duration };
     }
     this.play();
   }
@@ -196,35 +185,30 @@ export class Conductor {
   unlock() { this.follower.unlock(); }
 
   /** @param {number} volume from 0 to 1 @param {boolean} muted */
-  setVolume(volume, muted) {
-    this.players.audio.setVolume(volume, muted);
-    this.players.youtube.setVolume(volume, muted);
-  }
+  setVolume(volume, muted) { this.deck.setVolume(volume, muted); }
 
   /** @param {number} seconds */
   setTrim(seconds) { this.trim = seconds; }
 
   /** Tries a song that failed once more. */
-  retry() { if (this.song) void this.#load(this.song); }
+  retry() { if (this.deck.song) void this.#load(this.deck.song); }
 
   /** Where the room is, seconds. */
   position() {
     const position = Math.max(0, syncPlayback(this.timeline, this.#now()));
     const held = this.timeline.playing ? Math.max(position, this.#startsAhead() ? this.timeline.position : 0) : position;
-    return Math.min(held, this.duration() ?? POSITION_LIMIT);
+    return Math.min(held, this.deck.duration() ?? POSITION_LIMIT);
   }
-
-  /** @returns {number | null} */
-  duration() { return (this.phase === 'ready' ? this.player?.duration() : null) ?? this.song?.duration ?? null; }
 
   /** @returns {View} */
   view() {
+    const { song, phase, problem } = this.deck;
     return {
-      song: this.song, phase: this.phase, problem: this.problem,
+      song, phase, problem,
       playing: this.timeline.playing || this.stalled,
       buffering: this.stalled || this.starvedSince > 0,
       blocked: this.blocked && this.timeline.playing,
-      duration: this.duration(), isHost: this.isHost, offset: this.offset,
+      duration: this.deck.duration(), isHost: this.isHost, offset: this.offset,
     };
   }
 
@@ -259,7 +243,7 @@ export class Conductor {
         playing: this.timeline.playing, position, current_time: position,
         timestamp_ms: ahead ? this.timeline.timestamp_ms : now, rate: this.timeline.rate ?? 1,
       },
-      current_song: this.song,
+      current_song: this.deck.song,
     };
   }
 
@@ -288,7 +272,7 @@ export class Conductor {
 
   /** @param {{playing: boolean, position: number, startsSoon: boolean}} word */
   #say({ playing, position, startsSoon }) {
-    if (!this.isHost || !this.song) return;
+    if (!this.isHost || !this.deck.song) return;
     this.#wheel();
     this.stalled = false;
     const rate = this.timeline.rate ?? 1;
@@ -314,7 +298,7 @@ export class Conductor {
 
   /** @param {RoomState} state */
   #differs({ playback_state: next, current_song: song }) {
-    if (songKey(song) !== songKey(this.song) || next.playing !== this.timeline.playing) return true;
+    if (songKey(song) !== songKey(this.deck.song) || next.playing !== this.timeline.playing) return true;
     const now = this.#now();
     return Math.abs(syncPlayback(next, now) - syncPlayback(this.timeline, now)) > 0.3;
   }
@@ -324,49 +308,19 @@ export class Conductor {
     const now = this.#now();
     const before = this.timeline;
     this.timeline = { ...next, timestamp_ms: next.timestamp_ms ?? Date.parse(next.timestamp ?? '') };
-    const sameSong = songKey(song) === songKey(this.song);
+    const sameSong = songKey(song) === songKey(this.deck.song);
     if (!sameSong) void this.#load(song);
-    else if (song) this.song = song;
+    else if (song) this.deck.song = song;
     const jumped = next.playing !== before.playing || (next.rate ?? 1) !== (before.rate ?? 1)
       || Math.abs(syncPlayback(this.timeline, now) - syncPlayback(before, now)) > JUMP;
     if (sameSong && jumped) this.follower.retarget();
   }
 
-  /**
-   * @param {Song | null} song
-   * @returns {Promise<boolean>} whether it is this song that can be played now
-   */
-  async #load(song) {
-    const load = ++this.loads;
-    this.follower.attach(null);
-    const player = !song ? null : song.youtube_video_id ? this.players.youtube : this.players.audio;
-    if (this.player && this.player !== player) this.player.unload();
-    this.player?.pause();
-    this.player = player;
-    this.song = song;
+  /** @param {Song | null} song */
+  #load(song) {
     this.stalled = false;
     this.starvedSince = 0;
-    this.phase = song ? 'loading' : 'empty';
-    this.problem = '';
-    this.#changed();
-    if (!song || !player) return false;
-    const current = () => load === this.loads;
-    try {
-      await player.load(song);
-    } catch (error) {
-      if (!current()) return false;
-      this.phase = 'failed';
-      this.problem = error instanceof PlayerError ? error.message : 'This song could not be played here.';
-      if (!(error instanceof PlayerError)) console.warn(error);
-      player.unload();
-      this.#changed();
-      return false;
-    }
-    if (!current()) return false;
-    this.phase = 'ready';
-    this.follower.attach(player);
-    this.#changed();
-    return true;
+    return this.deck.put(song);
   }
 
   // What happens by itself.
@@ -374,10 +328,10 @@ export class Conductor {
   #pulse() {
     if (!this.link) return;
     const now = performance.now();
-    const { player } = this;
-    const end = this.duration();
+    const { player, phase } = this.deck;
+    const end = this.deck.duration();
     const over = end !== null && this.timeline.playing && this.position() >= end;
-    const starved = this.phase === 'ready' && player !== null && !over && player.starved()
+    const starved = phase === 'ready' && player !== null && !over && player.starved()
       && (this.timeline.playing || this.stalled);
     if (starved !== this.starvedSince > 0) {
       this.starvedSince = starved ? now : 0;
@@ -393,7 +347,7 @@ export class Conductor {
       this.#say({ playing: false, position: end ?? 0, startsSoon: false });
     } else if (starved && !this.stalled && !this.blocked) {
       // The room waits for its host's data; running on would only make everybody jump back later.
-      this.#say({ playing: false, position: this.player?.position() ?? this.position(), startsSoon: false });
+      this.#say({ playing: false, position: this.deck.player?.position() ?? this.position(), startsSoon: false });
       this.stalled = true;
     } else if (this.stalled && !this.starvedSince) {
       this.play();

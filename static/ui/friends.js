@@ -37,24 +37,24 @@ export function friendsView(actions) {
   const received = section('Asking to be friends', 'requests-received');
   const friends = section('Friends', 'friends-list');
   const sent = section('Waiting for an answer', 'requests-sent');
-  const lonely = h('p', { class: 'empty', testid: 'friends-empty', hidden: true },
-    'Nobody here yet. Search for a friend’s username above; music is better shared.');
-  friends.element.append(lonely);
+  const lonely = h('div', { class: 'empty', testid: 'friends-empty', hidden: true },
+    h('span', { class: 'places', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')),
+    h('p', {}, 'Just you, so far. Search for a friend’s username above: music is better shared.'));
 
   return {
     element: h('section', { class: 'panel friends', 'aria-label': 'Friends', testid: 'friends-view' },
-      h('h1', { class: 'friends-title' }, 'Who is around?'), search.element, received.element, friends.element, sent.element),
+      h('h1', { class: 'friends-title' }, 'Who is around?'), search.element, received.element, lonely, friends.element, sent.element),
     /** @param {FriendsShown} next */
     update(next) {
       shown = next;
       const ordered = [...next.friends].sort(byPresence);
       received.show(next.received.length);
       sent.show(next.sent.length);
-      lonely.hidden = next.friends.length > 0;
+      friends.show(next.friends.length);
+      lonely.hidden = next.friends.length + next.received.length + next.sent.length > 0;
       keyed(received.list, next.received, (request) => request.request_id, (request) => requestRow(request, actions));
       keyed(friends.list, ordered, (friend) => friend.user_id, (friend) => friendRow(friend, actions, () => shown));
       keyed(sent.list, next.sent, (request) => request.request_id, (request) => sentRow(request, actions));
-      setText(friends.count, next.friends.length ? String(next.friends.length) : '');
     },
     focus() { search.focus(); },
   };
@@ -72,7 +72,7 @@ function section(title, testid) {
   const list = h('ul', { class: 'people-list', testid });
   const element = h('div', { class: 'section' }, h('h2', {}, title, ' ', count), list);
   return {
-    element, list, count,
+    element, list,
     /** @param {number} size */
     show(size) {
       element.hidden = size === 0;
@@ -193,6 +193,7 @@ function sentRow({ request_id: id, receiver }, actions) {
 function friendRow(first, actions, shown) {
   let friend = first;
   const picture = avatar();
+  const name = h('strong');
   const status = h('span', { class: 'soft status', testid: 'friend-status' });
   const join = h('button', { class: 'button small primary', type: 'button', testid: 'join-friend' }, 'Join');
   const remove = h('button', { class: 'icon-button faint', type: 'button', testid: 'remove-friend' }, icon('close'));
@@ -207,9 +208,9 @@ function friendRow(first, actions, shown) {
     });
     if (sure) await busy(remove, () => actions.remove(friend), actions.fail);
   });
-  const element = h('li', { class: 'person', testid: 'friend', 'data-username': first.username },
+  const element = h('li', { class: 'person', testid: 'friend' },
     h('span', { class: 'avatar-spot' }, picture.element, h('i', { class: 'presence' })),
-    h('span', { class: 'person-name' }, h('strong', {}, first.username), status),
+    h('span', { class: 'person-name' }, name, status),
     join, remove);
   return {
     element,
@@ -219,6 +220,8 @@ function friendRow(first, actions, shown) {
       const { currentRoom, roomName } = shown();
       const here = next.room_id !== null && next.room_id === currentRoom;
       picture.update(next.username);
+      setText(name, next.username);
+      element.dataset.username = next.username;
       element.dataset.online = String(next.online);
       join.hidden = !next.room_id || here;
       join.setAttribute('aria-label', `Join ${next.username}`);

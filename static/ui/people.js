@@ -12,11 +12,13 @@ export function peopleView(actions) {
   const title = h('h2', { id: 'people-title' });
   const list = h('ul', { class: 'people-list', testid: 'participants' });
   const more = h('p', { class: 'soft', hidden: true });
+  const alone = h('p', { class: 'soft alone' }, 'It is better with someone. Copy the link to this room and send it to them.');
   return {
-    element: h('section', { class: 'panel people', 'aria-labelledby': 'people-title' }, title, list, more),
+    element: h('section', { class: 'panel people', 'aria-labelledby': 'people-title' }, title, list, more, alone),
     /** @param {Person[]} people @param {number} count @param {boolean} amHost */
     update(people, count, amHost) {
       setText(title, count === 1 ? 'Just you, so far' : `${count} together`);
+      alone.hidden = count > 1;
       more.hidden = count <= people.length;
       setText(more, `and ${count - people.length} more`);
       keyed(list, people, (person) => person.id, (person) => row(person, actions));

@@ -42,7 +42,7 @@ export function avatar(className = '') {
   };
 }
 
-const STACKED = 5;
+const STACKED = 4;
 
 /** A few people as one row of overlapping pictures. */
 export function avatarStack() {

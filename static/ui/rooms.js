@@ -28,6 +28,7 @@ export function roomsView(actions) {
   const own = shelf('You are in', 'own-rooms');
   const friends = shelf('Friends are listening', 'friend-rooms');
   const quiet = h('div', { class: 'empty-shelf', testid: 'rooms-empty' },
+    h('span', { class: 'waiting', 'aria-hidden': 'true' }, h('span', { class: 'vinyl' }), h('i'), h('i')),
     h('p', {}, 'It is quiet right now.'),
     h('p', { class: 'soft' }, 'Open a room, choose a song, and send the link to someone who should hear it.'));
   /** @param {string} place */
@@ -97,7 +98,7 @@ function newRoom(actions) {
   unfold(false);
   form.element.append(name.element,
     h('label', { class: 'switch', htmlFor: 'room-friends-only' }, friendsOnly, h('span', { class: 'switch-track' }), 'Friends only'),
-    more, button, most.element, form.problem);
+    more, most.element, button, form.problem);
   return form.element;
 }
 
@@ -135,7 +136,7 @@ function roomCard(first, place, actions, shown) {
       element.classList.toggle('card-playing', next.playback_state.playing);
       setText(title, name);
       crowd.update(next.participants.map((id) => ({ id, name: nameOf(id) })));
-      setText(count, people(next.participant_count) + (next.participant_count ? ` · ${nameOf(next.host_id)} leads` : ''));
+      setText(count, company(next.participant_count, nameOf(next.host_id)));
       setText(song, next.current_song?.title ?? 'Nothing playing yet');
       setText(by, byline(next.current_song));
       setText(button, here ? 'Back in' : place === 'own' ? 'Go in' : 'Join');
@@ -148,7 +149,7 @@ function roomCard(first, place, actions, shown) {
 /** @param {{name: string | null, host_id: string}} room @param {(userId: string) => string} nameOf */
 export function roomTitle(room, nameOf) { return room.name || `${nameOf(room.host_id)}’s room`; }
 
-/** @param {number} count */
-export function people(count) {
-  return count === 0 ? 'Nobody in it' : count === 1 ? '1 person' : `${count} people`;
+/** @param {number} count @param {string} host */
+function company(count, host) {
+  return count === 0 ? 'Nobody in it' : count === 1 ? host : `${host} and ${count - 1} more`;
 }

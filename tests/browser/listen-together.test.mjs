@@ -2,64 +2,24 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { chromium } from 'playwright-core';
 import { startTutti } from '../support/server.mjs';
+import { befriend, byId, inSync, logIn, person, playsPast, register, rowOf, silent, startBrowser } from './people.mjs';
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const PASSWORD = 'a short sentence will do';
 const TOGETHER_S = 0.3;
 const STORY_MS = 60_000;
 
-/** @param {string} id */
-const byId = (id) => `[data-testid="${id}"]`;
+/** @typedef {import('./people.mjs').Person} Person */
 
 /** @type {Awaited<ReturnType<typeof startTutti>>} */
 let tutti;
 /** @type {import('playwright-core').Browser[]} */
 const browsers = [];
 
-/**
- * A person: a browser of their own, so that nothing but the server connects them to the others.
- * @param {string} username
- */
-async function person(username) {
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      '--no-sandbox', '--disable-gpu', '--disable-background-networking',
-      '--autoplay-policy=no-user-gesture-required',
-    ],
-  });
+/** Somebody with a browser of their own, which can be closed. @param {string} username */
+async function alone(username) {
+  const browser = await startBrowser();
   browsers.push(browser);
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
-  /** @type {string[]} */
-  const faults = [];
-  page.on('pageerror', (error) => faults.push(error.message));
-  await page.goto(tutti.url);
-  return { username, browser, page, faults };
-}
-
-/** @typedef {Awaited<ReturnType<typeof person>>} Person */
-
-/** @param {Person} who */
-async function register({ page, username }) {
-  await page.click(byId('tab-register'));
-  await page.fill(byId('register-username'), username);
-  await page.fill(byId('register-email'), `${username}@example.org`);
-  await page.fill(byId('register-password'), PASSWORD);
-  await page.click(byId('register-submit'));
-  await page.waitForSelector(byId('rooms-view'));
-}
-
-/** @param {Person} one @param {Person} other */
-async function befriend(one, other) {
-  await one.page.fill(byId('friend-search'), other.username);
-  await one.page.click(`${byId('search-result')}[data-username="${other.username}"] ${byId('send-request')}`);
-  await one.page.waitForSelector(`${byId('request-sent')}[data-username="${other.username}"]`);
-  await other.page.click(`${byId('request-received')}[data-username="${one.username}"] ${byId('accept-request')}`);
-  await other.page.waitForSelector(`${byId('friend')}[data-username="${one.username}"]`);
+  return person(browser, tutti.url, username);
 }
 
 /**
@@ -79,20 +39,6 @@ async function positions(people) {
 /** @param {number[]} values */
 const spread = (values) => Math.max(...values) - Math.min(...values);
 
-/** @param {Person} who @param {number} seconds */
-const playsPast = (who, seconds) => who.page.waitForFunction((least) => {
-  const audio = /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'));
-  return audio && !audio.paused && audio.currentTime > least;
-}, seconds);
-
-/** The page's own measurement says that it has found its place. @param {Person} who */
-const inSync = ({ page }) => page.waitForSelector(`${byId('sync-offset')}[data-state="good"]`);
-
-/** @param {Person} who */
-const silent = ({ page }) => page.waitForFunction(
-  () => /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'))?.paused,
-);
-
 /** @param {Person[]} people */
 async function assertTogether(people) {
   await Promise.all(people.map(inSync));
@@ -111,7 +57,7 @@ describe('friends listen together in their browsers', { timeout: 4 * STORY_MS },
 
   before(async () => {
     tutti = await startTutti({ env: { PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s', SOCKET_PING_TIMEOUT: '1s' } });
-    [ann, bob, cleo] = await Promise.all([person('ann'), person('bob'), person('cleo')]);
+    [ann, bob, cleo] = await Promise.all(['ann', 'bob', 'cleo'].map(alone));
   });
 
   after(async () => {
@@ -134,7 +80,7 @@ describe('friends listen together in their browsers', { timeout: 4 * STORY_MS },
     await Promise.all([ann, bob, cleo].map(register));
     await befriend(ann, bob);
     await befriend(ann, cleo);
-    await ann.page.waitForSelector(`${byId('friend')}[data-username="bob"][data-online="true"]`);
+    await ann.page.waitForSelector(`${rowOf('friend', 'bob')}[data-online="true"]`);
   });
 
   test('a session outlives the page, and a new tab shares it', { timeout: STORY_MS }, async () => {
@@ -152,11 +98,11 @@ describe('friends listen together in their browsers', { timeout: 4 * STORY_MS },
     await ann.page.click(byId('create-room'));
     await ann.page.waitForURL('**/room/room_*');
     link = ann.page.url();
-    await bob.page.click(`${byId('friend')}[data-username="ann"] ${byId('join-friend')}`);
+    await bob.page.click(`${rowOf('friend', 'ann')} ${byId('join-friend')}`);
     await bob.page.waitForSelector(`${byId('room-view')}:visible`);
     assert.equal(await bob.page.textContent(byId('room-title')), 'Kitchen disco');
     assert.equal(bob.page.url(), link);
-    await ann.page.waitForSelector(`${byId('participant')}[data-username="bob"]`);
+    await ann.page.waitForSelector(rowOf('participant', 'bob'));
     assert.equal(await bob.page.isDisabled(byId('play-pause')), true);
     assert.match(await bob.page.textContent(byId('host-hint')) ?? '', /^ann leads/);
   });
@@ -174,9 +120,7 @@ describe('friends listen together in their browsers', { timeout: 4 * STORY_MS },
     await cleo.page.waitForSelector(byId('auth-view'));
     await cleo.page.goto(link);
     await cleo.page.waitForSelector(`${byId('invitation')}:visible`);
-    await cleo.page.fill(byId('login-login'), 'cleo');
-    await cleo.page.fill(byId('login-password'), PASSWORD);
-    await cleo.page.click(byId('login-submit'));
+    await logIn(cleo);
     await playsPast(cleo, 4);
     await assertTogether([ann, bob, cleo]);
   });
@@ -210,7 +154,7 @@ describe('friends listen together in their browsers', { timeout: 4 * STORY_MS },
   test('when the host closes the browser, another leads on from there', { timeout: STORY_MS }, async () => {
     const [left] = await positions([ann]);
     await ann.browser.close();
-    await bob.page.waitForSelector(`${byId('participant')}[data-username="bob"][data-host="true"]`);
+    await bob.page.waitForSelector(`${rowOf('participant', 'bob')}[data-host="true"]`);
     // Nobody has stopped anything: the music has gone on without its host.
     await playsPast(bob, left);
     await assertTogether([bob, cleo]);
@@ -222,12 +166,12 @@ describe('friends listen together in their browsers', { timeout: 4 * STORY_MS },
   });
 
   test('the host gives the lead away, and leaves', { timeout: STORY_MS }, async () => {
-    await bob.page.click(`${byId('participant')}[data-username="cleo"] ${byId('make-host')}`);
-    await cleo.page.waitForSelector(`${byId('participant')}[data-username="cleo"][data-host="true"]`);
+    await bob.page.click(`${rowOf('participant', 'cleo')} ${byId('make-host')}`);
+    await cleo.page.waitForSelector(`${rowOf('participant', 'cleo')}[data-host="true"]`);
     await bob.page.waitForSelector(`${byId('play-pause')}:disabled`);
     await bob.page.click(byId('leave-room'));
     await bob.page.waitForSelector(`${byId('rooms-view')}:visible`);
-    await cleo.page.waitForSelector(`${byId('participant')}[data-username="bob"]`, { state: 'detached' });
+    await cleo.page.waitForSelector(rowOf('participant', 'bob'), { state: 'detached' });
     await cleo.page.click(byId('close-room'));
     await cleo.page.click(byId('confirm-yes'));
     await cleo.page.waitForSelector(`${byId('rooms-view')}:visible`);

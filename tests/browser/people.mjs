@@ -25,33 +25,33 @@ export function startBrowser() {
 }
 
 /**
- * A person: a browser of their own, so that nothing but the server connects them to the others.
- * @param {string} url
+ * Somebody at a page of their own, which shares nothing but the server with the others.
+ * @param {import('playwright-core').Browser} browser
+ * @param {string} address
  * @param {string} username
  * @param {import('playwright-core').BrowserContextOptions} [options]
  */
-export async function person(url, username, options = {}) {
-  const browser = await startBrowser();
+export async function person(browser, address, username, options) {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
-  /** @type {string[]} */
+  /** What broke in the page. @type {string[]} */
   const faults = [];
   page.on('pageerror', (error) => faults.push(error.message));
-  await page.goto(url);
+  await page.goto(address);
   return { username, browser, page, faults };
 }
 
 /** @typedef {Awaited<ReturnType<typeof person>>} Person */
 
-/** @param {Person} who */
+/** Fills in the form, and is logged in where it leads. @param {Person} who */
 export async function register({ page, username }) {
   await page.click(byId('tab-register'));
   await page.fill(byId('register-username'), username);
   await page.fill(byId('register-email'), `${username}@example.org`);
   await page.fill(byId('register-password'), PASSWORD);
   await page.click(byId('register-submit'));
-  await page.waitForSelector(byId('rooms-view'));
+  await page.waitForSelector(byId('account-open'));
 }
 
 /** @param {Person} who */
@@ -59,6 +59,7 @@ export async function logIn({ page, username }) {
   await page.fill(byId('login-login'), username);
   await page.fill(byId('login-password'), PASSWORD);
   await page.click(byId('login-submit'));
+  await page.waitForSelector(byId('account-open'));
 }
 
 /** @param {Person} one @param {Person} other */

@@ -1,0 +1,83 @@
+import { PlayerError } from './player.js';
+
+/**
+ * @typedef {import('./player.js').Player} Player
+ * @typedef {import('./player.js').Song} Song
+ * @typedef {'empty' | 'loading' | 'ready' | 'failed'} SongPhase
+ */
+
+/** Holds the one song that is on, in the player that can play it. Of two songs put on, the later one stays. */
+export class Deck {
+  /** @type {Song | null} */
+  song = null;
+  /** @type {SongPhase} */
+  phase = 'empty';
+  /** Why the song cannot be played here, in words. */
+  problem = '';
+  /** The player of the song, also while it loads. @type {Player | null} */
+  player = null;
+
+  #loads = 0;
+
+  /**
+   * @param {{audio: Player, youtube: Player}} players
+   * @param {(ready: Player | null) => void} onChange after every change of phase, with the player if it could play
+   */
+  constructor(players, onChange) {
+    this.players = players;
+    this.onChange = onChange;
+  }
+
+  /**
+   * @param {Song | null} song
+   * @returns {Promise<boolean>} whether it is this song that can be played now
+   */
+  async put(song) {
+    const load = ++this.#loads;
+    const current = () => load === this.#loads;
+    const player = !song ? null : song.youtube_video_id ? this.players.youtube : this.players.audio;
+    // Nobody steers the player while it changes its song.
+    this.#turn(song ? 'loading' : 'empty', song);
+    if (this.player && this.player !== player) this.player.unload();
+    this.player?.pause();
+    this.player = player;
+    if (!song || !player) return false;
+    try {
+      await player.load(song);
+    } catch (error) {
+      if (!current()) return false;
+      if (!(error instanceof PlayerError)) console.warn(error);
+      player.unload();
+      this.#turn('failed', song, error instanceof PlayerError ? error.message : 'This song could not be played here.');
+      return false;
+    }
+    if (!current()) return false;
+    this.#turn('ready', song);
+    return true;
+  }
+
+  /** Takes the song off; the elements stay, and may be given to another. */
+  clear() {
+    this.#loads += 1;
+    this.#turn('empty', null);
+    this.player?.unload();
+    this.player = null;
+  }
+
+  /** @returns {number | null} seconds, as the player knows them, else as the song says */
+  duration() { return (this.phase === 'ready' ? this.player?.duration() : null) ?? this.song?.duration ?? null; }
+
+  /** @param {number} volume from 0 to 1 @param {boolean} muted */
+  setVolume(volume, muted) {
+    this.players.audio.setVolume(volume, muted);
+    this.players.youtube.setVolume(volume, muted);
+  }
+
+  /** @param {SongPhase} phase @param {Song | null} song @param {string} [problem] */
+  #turn(phase, song, problem = '') {
+    this.phase = phase;
+    this.song = song;
+    this.problem = problem;
+    this.onChange(phase === 'ready' ? this.player : null);
+  }
+}
