@@ -61,3 +61,24 @@ test('a change of host in another room is not ours', () => {
   assert.equal(rooms.hostChanged(room, { room_id: 'room_two', host_id: 'user_bob', previous_host_id: null, reason: 'left', timestamp: '' }), room);
   assert.equal(rooms.hostChanged(room, { room_id: 'room_one', host_id: 'user_bob', previous_host_id: null, reason: 'left', timestamp: '' }).host_id, 'user_bob');
 });
+
+test('a later change of host holds, whatever state overtakes it, and an earlier one does not', () => {
+  const changed = (host_id, version) => ({ room_id: 'room_one', host_id, previous_host_id: 'user_ann', reason: 'left', version, timestamp: '' });
+  let next = rooms.hostChanged(room, changed('user_bob', 6));
+  assert.equal(next.host_id, 'user_bob');
+  next = rooms.stateSynced(next, synced(9));
+  next = rooms.hostChanged(next, changed('user_cyd', 8));
+  assert.equal(next.host_id, 'user_cyd');
+  assert.equal(next.version, 9);
+  assert.equal(rooms.hostChanged(next, changed('user_bob', 6)), next);
+});
+
+test('names come and go with their users', () => {
+  const named = { ...room, members: [{ user_id: 'user_ann', username: 'ann' }] };
+  const event = (user_id, username) => ({ room_id: 'room_one', user_id, username, participant_count: 2, timestamp: '' });
+  let next = rooms.userJoined(named, event('user_bob', 'bob'));
+  next = rooms.userJoined(next, event('user_bob', 'bob'));
+  assert.deepEqual(next.members.map((member) => member.username), ['ann', 'bob']);
+  next = rooms.userLeft(next, event('user_ann', 'ann'));
+  assert.deepEqual(next.members.map((member) => member.username), ['bob']);
+});
