@@ -42,6 +42,15 @@ use crate::{Person, Watch};
 /// Where every story's clock begins.
 pub const START: UnixMs = UnixMs(1_704_067_200_000);
 
+/// The shortest time there is.
+pub const A_MOMENT: Duration = Duration::from_millis(1);
+
+/// A moment less.
+#[must_use]
+pub fn almost(time: Duration) -> Duration {
+    time.saturating_sub(A_MOMENT)
+}
+
 /// How far the clock moves at once: gateways say every 3 s that their connections are alive.
 const STEP: Duration = Duration::from_secs(3);
 
@@ -243,7 +252,7 @@ impl TestApp {
             clock: ManualClock::at(START),
             settings: RoomSettings {
                 presence_grace: Duration::from_secs(15),
-                room_empty_grace: Duration::from_secs(60),
+                room_empty_grace: Duration::from_mins(1),
                 cleanup_interval: Duration::from_hours(1),
                 rates: NO_LIMITS,
             },

@@ -11,7 +11,7 @@ mod people;
 mod refusals;
 mod watch;
 
-pub use app::{Builder, Caller, START, TestApp};
+pub use app::{A_MOMENT, Builder, Caller, START, TestApp, almost};
 pub use engines::{on_postgres, on_sqlite};
 pub use people::{Device, Person, paused, playing};
 pub use refusals::{refused, wrong_fields};

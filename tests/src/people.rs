@@ -52,6 +52,15 @@ pub fn paused(position: f64) -> SyncStateRequest {
 }
 
 impl Person {
+    /// The same person before another app on the same database.
+    #[must_use]
+    pub fn at(&self, app: &TestApp) -> Self {
+        Self {
+            app: app.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Another device of theirs.
     #[must_use]
     pub fn device(&self) -> Device {

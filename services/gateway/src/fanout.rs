@@ -48,10 +48,35 @@ const PENDING_MAX: usize = 1_024;
 
 /// All rooms with a connection here.
 pub(crate) struct Fanout {
-    rooms: Mutex<HashMap<String, Arc<LocalRoom>>>,
+    rooms: LocalRooms,
     client: RoomServiceClient<Transport>,
     clock: SharedClock,
     shutdown: Shutdown,
+}
+
+#[derive(Clone, Default)]
+struct LocalRooms(Arc<Mutex<HashMap<String, Arc<LocalRoom>>>>);
+
+impl LocalRooms {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<LocalRoom>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, room_id: &str) -> Option<Arc<LocalRoom>> {
+        self.lock().get(room_id).cloned()
+    }
+
+    /// Stops listening to a room that nobody here is in.
+    fn forget_if_empty(&self, room: &Arc<LocalRoom>) {
+        let mut rooms = self.lock();
+        let is_known = rooms
+            .get(&room.id)
+            .is_some_and(|known| Arc::ptr_eq(known, room));
+        if is_known && room.audience().members.is_empty() {
+            room.stop.cancel();
+            rooms.remove(&room.id);
+        }
+    }
 }
 
 struct LocalRoom {
@@ -101,19 +126,11 @@ impl LocalRoom {
 impl Fanout {
     pub(crate) fn new(room: Transport, clock: SharedClock, shutdown: Shutdown) -> Self {
         Self {
-            rooms: Mutex::default(),
+            rooms: LocalRooms::default(),
             client: RoomServiceClient::new(room),
             clock,
             shutdown,
         }
-    }
-
-    fn rooms(&self) -> MutexGuard<'_, HashMap<String, Arc<LocalRoom>>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn room(&self, room_id: &str) -> Option<Arc<LocalRoom>> {
-        self.rooms().get(room_id).cloned()
     }
 
     /// Begins to keep a room's events for a connection that is about to join, and waits until they come in.
@@ -124,7 +141,7 @@ impl Fanout {
         connection: &Arc<Connection>,
     ) -> Result<(), Status> {
         let (room, is_new) = {
-            let mut rooms = self.rooms();
+            let mut rooms = self.rooms.lock();
             let is_new = !rooms.contains_key(room_id);
             let room = rooms.entry(room_id.to_owned()).or_insert_with(|| {
                 Arc::new(LocalRoom {
@@ -147,7 +164,12 @@ impl Fanout {
         };
         let mut link = room.link.subscribe();
         if is_new {
-            let feed = feed(room.clone(), self.client.clone(), self.clock.clone());
+            let feed = feed(
+                self.rooms.clone(),
+                room.clone(),
+                self.client.clone(),
+                self.clock.clone(),
+            );
             let stop = room.stop.clone();
             let ending = self.shutdown.clone();
             self.shutdown.spawn(async move {
@@ -175,7 +197,7 @@ impl Fanout {
 
     /// The connection did not get in, or is out without a word.
     pub(crate) fn turn_back(&self, room_id: &str, connection: &Connection) {
-        let Some(room) = self.room(room_id) else {
+        let Some(room) = self.rooms.get(room_id) else {
             return;
         };
         {
@@ -190,13 +212,13 @@ impl Fanout {
             }
             audience.members.remove(&connection.id);
         }
-        self.forget_if_empty(&room);
+        self.rooms.forget_if_empty(&room);
     }
 
     /// The connection is in: it is told so, and hears what happens after what it was told.
     pub(crate) fn attach(&self, connection: &Arc<Connection>, joined: &Room, message: &Value) {
         connection.set_room_id(Some(joined.room_id.clone()));
-        let Some(room) = self.room(&joined.room_id) else {
+        let Some(room) = self.rooms.get(&joined.room_id) else {
             return;
         };
         let mut audience = room.audience();
@@ -227,7 +249,7 @@ impl Fanout {
         connection: &Connection,
         reason: Option<&'static str>,
     ) {
-        let Some(room) = self.room(room_id) else {
+        let Some(room) = self.rooms.get(room_id) else {
             return;
         };
         if let Some(member) = room.audience().members.get_mut(&connection.id) {
@@ -237,22 +259,27 @@ impl Fanout {
 
     /// The connection has left: it is told so, unless an event was faster.
     pub(crate) fn detach(&self, room_id: &str, connection: &Connection, message: &Value) {
-        if connection.room_id().as_deref() == Some(room_id) {
+        let Some(room) = self.rooms.get(room_id) else {
+            return;
+        };
+        // Events are handed out under the same lock: one of the two comes first, and tells it.
+        let mut audience = room.audience();
+        if audience.members.remove(&connection.id).is_some() {
             connection.set_room_id(None);
             connection.send(event_to_client("room_left", message));
         }
-        let Some(room) = self.room(room_id) else {
-            return;
-        };
-        room.audience().members.remove(&connection.id);
-        self.forget_if_empty(&room);
+        drop(audience);
+        self.rooms.forget_if_empty(&room);
     }
 
     /// The connection is over.
     pub(crate) fn exit(&self, connection: &Connection) {
-        if let Some(room) = connection.room_id().and_then(|room_id| self.room(&room_id)) {
+        if let Some(room) = connection
+            .room_id()
+            .and_then(|room_id| self.rooms.get(&room_id))
+        {
             room.audience().members.remove(&connection.id);
-            self.forget_if_empty(&room);
+            self.rooms.forget_if_empty(&room);
         }
     }
 
@@ -261,29 +288,22 @@ impl Fanout {
         let Some(room_id) = connection.room_id() else {
             return;
         };
-        if let Some(room) = self.room(&room_id) {
+        if let Some(room) = self.rooms.get(&room_id) {
             room.audience().members.remove(&connection.id);
-            self.forget_if_empty(&room);
+            self.rooms.forget_if_empty(&room);
         }
         connection.set_room_id(None);
         connection.rejoin(room_id);
     }
-
-    fn forget_if_empty(&self, room: &Arc<LocalRoom>) {
-        let mut rooms = self.rooms();
-        if room.audience().members.is_empty()
-            && rooms
-                .get(&room.id)
-                .is_some_and(|known| Arc::ptr_eq(known, room))
-        {
-            room.stop.cancel();
-            rooms.remove(&room.id);
-        }
-    }
 }
 
 /// Takes a room's events in for as long as somebody is there.
-async fn feed(room: Arc<LocalRoom>, mut client: RoomServiceClient<Transport>, clock: SharedClock) {
+async fn feed(
+    rooms: LocalRooms,
+    room: Arc<LocalRoom>,
+    mut client: RoomServiceClient<Transport>,
+    clock: SharedClock,
+) {
     loop {
         let request = WatchRoomRequest {
             room_id: room.id.clone(),
@@ -300,6 +320,7 @@ async fn feed(room: Arc<LocalRoom>, mut client: RoomServiceClient<Transport>, cl
                             .record(f64::from(i32::try_from(late).unwrap_or(i32::MAX)) / 1000.0);
                     }
                     deliver(&room, Arc::new(event));
+                    rooms.forget_if_empty(&room);
                     room.link.send_replace(Link::Open);
                     if is_over {
                         return;

@@ -10,6 +10,9 @@ use tutti_proto::{
     friends::{CheckFriendshipsRequest, friend_service_client::FriendServiceClient},
 };
 
+/// How many friendships the friend service checks at once.
+const FRIENDSHIPS_MAX: usize = 500;
+
 /// Those who know people do not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("accounts and friends do not answer")]
@@ -62,23 +65,16 @@ impl People for RemotePeople {
         user: UserId,
         others: &[UserId],
     ) -> Result<HashSet<UserId>, PeopleError> {
-        if others.is_empty() {
-            return Ok(HashSet::new());
+        let mut found = HashSet::new();
+        for others in others.chunks(FRIENDSHIPS_MAX) {
+            let request = CheckFriendshipsRequest {
+                user_id: user.to_string(),
+                other_user_ids: others.iter().map(ToString::to_string).collect(),
+            };
+            let answer = self.friends.clone().check_friendships(request).await?;
+            let friends = answer.into_inner().friend_ids;
+            found.extend(friends.iter().filter_map(|id| id.parse::<UserId>().ok()));
         }
-        let request = CheckFriendshipsRequest {
-            user_id: user.to_string(),
-            other_user_ids: others.iter().map(ToString::to_string).collect(),
-        };
-        let answer = self
-            .friends
-            .clone()
-            .check_friendships(request)
-            .await?
-            .into_inner();
-        Ok(answer
-            .friend_ids
-            .iter()
-            .filter_map(|id| id.parse().ok())
-            .collect())
+        Ok(found)
     }
 }

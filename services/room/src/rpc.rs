@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, service::Routes};
 use tutti_common::{
     ids::{ConnectionId, RoomId, UserId},
     shutdown::Shutdown,
+    status::{self, Violation},
 };
 use tutti_proto::{
     rooms::{
@@ -28,6 +29,9 @@ use crate::{
 pub fn routes(rooms: Rooms, shutdown: Shutdown) -> Routes {
     Routes::new(RoomServiceServer::new(RoomRpc { rooms, shutdown }))
 }
+
+/// How many users' presence may be asked for at once.
+const PRESENCES_MAX: usize = 1_000;
 
 struct RoomRpc {
     rooms: Rooms,
@@ -53,7 +57,11 @@ fn own_room(id: &str) -> Result<RoomId, RoomError> {
 fn connection(id: Option<&str>) -> Result<Option<ConnectionId>, Status> {
     id.map(str::parse)
         .transpose()
-        .map_err(|_| Status::invalid_argument("connection_id: not a connection's id"))
+        .map_err(|_| wrong("connection_id", "must be a connection's id"))
+}
+
+fn wrong(field: &str, message: &str) -> Status {
+    status::invalid(&[Violation::new(field, message)])
 }
 
 fn connected(connections: &[pb::Connection]) -> Result<Vec<Connected>, Status> {
@@ -63,8 +71,7 @@ fn connected(connections: &[pb::Connection]) -> Result<Vec<Connected>, Status> {
             let room = connected.room_id.as_deref().map(room).transpose()?;
             let connection = connection(Some(&connected.connection_id))?;
             Ok(Connected {
-                connection: connection
-                    .ok_or_else(|| Status::invalid_argument("connection_id: missing"))?,
+                connection: connection.ok_or_else(|| wrong("connection_id", "is missing"))?,
                 user: user(&connected.user_id)?,
                 room,
             })
@@ -257,6 +264,9 @@ impl pb::room_service_server::RoomService for RoomRpc {
         request: Request<pb::GetPresenceRequest>,
     ) -> Result<Response<pb::GetPresenceResponse>, Status> {
         let ask = request.into_inner();
+        if ask.other_user_ids.len() > PRESENCES_MAX {
+            return Err(wrong("other_user_ids", "at most 1000"));
+        }
         let others = ask
             .other_user_ids
             .iter()
@@ -282,6 +292,10 @@ impl pb::room_service_server::RoomService for RoomRpc {
         request: Request<pb::WatchRoomRequest>,
     ) -> Result<Response<Self::WatchRoomStream>, Status> {
         let id = room(&request.into_inner().room_id)?;
+        // Nobody subscribes to what is not there: a feed once made waits for its room to end.
+        if self.rooms.view(id, &[]).await?.is_none() {
+            return Err(RoomError::NotFound.into());
+        }
         // Subscribed first: what happens between the two is heard twice rather than not at all.
         let feed = self
             .rooms
@@ -291,21 +305,32 @@ impl pb::room_service_server::RoomService for RoomRpc {
             .map_err(RoomError::from)?;
         let first = snapshot_event(&self.rooms, id).await?;
         let rooms = self.rooms.clone();
+        let mut known = first.revision;
         let events = feed
-            .then(move |heard| {
+            .filter_map(move |heard| {
                 let rooms = rooms.clone();
                 async move {
                     match heard {
-                        Feed::Event(event) => Ok(event),
-                        Feed::Gap => snapshot_event(&rooms, id).await.map_err(Status::from),
+                        Feed::Event(event) => Some(Ok(event)),
+                        Feed::Gap => match snapshot_event(&rooms, id).await {
+                            // How it ended is still to come.
+                            Err(RoomError::NotFound) => None,
+                            snapshot => Some(snapshot.map_err(Status::from)),
+                        },
                     }
                 }
             })
-            .skip_while({
-                let revision = first.revision;
-                move |event| {
-                    std::future::ready(matches!(event, Ok(event) if event.revision <= revision))
-                }
+            // What a snapshot holds already may still come behind it.
+            .filter(move |event| {
+                let is_news = match event {
+                    Ok(event) if matches!(event.event, Some(Event::Snapshot(_))) => {
+                        known = event.revision;
+                        true
+                    }
+                    Ok(event) => event.revision > known,
+                    Err(_) => true,
+                };
+                std::future::ready(is_news)
             });
         let shutdown = self.shutdown.clone();
         let stream = futures_util::stream::once(std::future::ready(Ok(first)))

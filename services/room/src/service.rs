@@ -256,14 +256,16 @@ impl Rooms {
             if !self.may_see(&view, user).await? {
                 return Err(RoomError::NotFound);
             }
-            if view.room.host != user {
-                return Err(RoomError::Forbidden);
-            }
             reason = CloseReason::ByHost;
         }
-        self.change(room, &[], |_, _| Some(Command::Close(reason)))
-            .await
-            .map(drop)
+        // Asked at each look at the room: somebody else may have become host meanwhile.
+        let may = |view: &View| user.is_none_or(|user| view.room.host == user);
+        self.change(room, &[], |view, _| {
+            may(view).then_some(Command::Close(reason))
+        })
+        .await?
+        .map(drop)
+        .ok_or(RoomError::Forbidden)
     }
 
     /// The host says what plays where. Returns the new version and when it was accepted.
@@ -455,7 +457,11 @@ impl Rooms {
     }
 
     /// A room as the rules see it, from live state or from the record.
-    async fn view(&self, room: RoomId, about: &[UserId]) -> Result<Option<View>, RoomError> {
+    pub(crate) async fn view(
+        &self,
+        room: RoomId,
+        about: &[UserId],
+    ) -> Result<Option<View>, RoomError> {
         if let Some(view) = self.live.view(room, about).await? {
             return Ok(Some(view));
         }

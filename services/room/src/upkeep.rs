@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tonic::{Response, Status, Streaming};
 use tutti_common::{rpc::Transport, shutdown::Shutdown};
 use tutti_proto::auth::{
-    FriendshipEnded, WatchAccountsRequest, auth_service_client::AuthServiceClient,
-    watch_accounts_response::Event,
+    FriendshipEnded, WatchAccountsRequest, WatchAccountsResponse,
+    auth_service_client::AuthServiceClient, watch_accounts_response::Event,
 };
 
 use crate::{
@@ -46,12 +47,15 @@ impl Rooms {
                 () = shutdown.ending() => return,
             }
         }
+        let mut client = AuthServiceClient::new(accounts);
+        // Before anybody may count on it: what ends while nobody listens is not heard of later.
+        let heard = client.watch_accounts(WatchAccountsRequest {}).await;
         ready();
         tokio::join!(
             until_the_end(&shutdown, DUE_EVERY, || self.look_after_what_is_due()),
             until_the_end(&shutdown, RECORD_EVERY, || self.record_positions()),
             until_the_end(&shutdown, self.settings.cleanup_interval, || self.sweep()),
-            self.hear_of_friendships(accounts, &shutdown),
+            self.hear_of_friendships(client, heard, &shutdown),
         );
     }
 
@@ -153,11 +157,15 @@ impl Rooms {
         Ok(())
     }
 
-    async fn hear_of_friendships(&self, accounts: Transport, shutdown: &Shutdown) {
-        let mut client = AuthServiceClient::new(accounts);
+    async fn hear_of_friendships(
+        &self,
+        mut client: AuthServiceClient<Transport>,
+        mut heard: Result<Response<Streaming<WatchAccountsResponse>>, Status>,
+        shutdown: &Shutdown,
+    ) {
         let listen = async {
             loop {
-                match client.watch_accounts(WatchAccountsRequest {}).await {
+                match heard {
                     Ok(stream) => {
                         let mut stream = stream.into_inner();
                         while let Some(Ok(heard)) = stream.next().await {
@@ -169,6 +177,7 @@ impl Rooms {
                     Err(status) => tracing::warn!(%status, "cannot hear of ended friendships"),
                 }
                 tokio::time::sleep(AGAIN).await;
+                heard = client.watch_accounts(WatchAccountsRequest {}).await;
             }
         };
         tokio::select! {

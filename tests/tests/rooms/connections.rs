@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Code;
 use tutti_common::{sql::Database, status::Reason};
 use tutti_proto::rooms::{Connection, DropConnectionsRequest, JoinRoomRequest};
-use tutti_tests::{TestApp, on_both_engines, refused};
+use tutti_tests::{A_MOMENT, TestApp, almost, on_both_engines, refused};
 
 on_both_engines! {
     who_comes_back_within_the_grace_was_never_away,
@@ -24,7 +24,6 @@ on_both_engines! {
 }
 
 const GRACE: Duration = Duration::from_secs(15);
-const A_MOMENT: Duration = Duration::from_millis(1);
 const OVER: &str = "closed by an operator";
 
 async fn who_comes_back_within_the_grace_was_never_away(database: Database) {
@@ -37,7 +36,7 @@ async fn who_comes_back_within_the_grace_was_never_away(database: Database) {
     phone.join(&room).await.unwrap();
     for _ in 0..3 {
         phone.lose(&room).await;
-        app.let_pass(GRACE - A_MOMENT).await;
+        app.let_pass(almost(GRACE)).await;
         phone = bob.device();
         phone.join(&room).await.unwrap();
         app.let_pass(Duration::from_mins(1)).await;
@@ -92,7 +91,7 @@ async fn while_one_device_is_alive_the_user_stays(database: Database) {
     assert_eq!(app.room(&room).await.member_count, 1);
     // The grace counts from when the last one was lost.
     laptop.lose(&room).await;
-    app.let_pass(GRACE - A_MOMENT).await;
+    app.let_pass(almost(GRACE)).await;
     assert_eq!(app.room(&room).await.member_count, 1);
     app.let_pass(A_MOMENT).await;
     assert_eq!(app.room(&room).await.member_count, 0);
@@ -132,15 +131,13 @@ async fn a_visit_keeps_its_seat_for_a_minute_and_the_grace(database: Database) {
     let watch = app.watch(&room).await;
     app.let_pass(Duration::from_secs(30)).await;
     bob.join(&room).await.unwrap();
-    app.let_pass(Duration::from_secs(30) + GRACE - A_MOMENT)
-        .await;
+    app.let_pass(almost(Duration::from_secs(30) + GRACE)).await;
     assert_eq!(app.room(&room).await.host_id, ann.id);
     app.let_pass(A_MOMENT).await;
     assert_eq!(app.room(&room).await.host_id, bob.id);
     // Joining again is a sign of life.
     bob.join(&room).await.unwrap();
-    app.let_pass(Duration::from_mins(1) + GRACE - A_MOMENT)
-        .await;
+    app.let_pass(almost(Duration::from_mins(1) + GRACE)).await;
     assert_eq!(app.room(&room).await.member_count, 1);
     app.let_pass(A_MOMENT).await;
     app.close(&room).await.unwrap();
@@ -191,11 +188,11 @@ async fn a_grace_is_as_long_as_it_is_set(database: Database) {
     let phone = ann.device();
     phone.join(&room).await.unwrap();
     phone.lose(&room).await;
-    app.let_pass(Duration::from_secs(2) - A_MOMENT).await;
+    app.let_pass(almost(Duration::from_secs(2))).await;
     assert_eq!(app.room(&room).await.member_count, 1);
     app.let_pass(A_MOMENT).await;
     assert_eq!(app.room(&room).await.member_count, 0);
-    app.let_pass(Duration::from_secs(3) - A_MOMENT).await;
+    app.let_pass(almost(Duration::from_secs(3))).await;
     ann.see(&room).await.unwrap();
     app.let_pass(A_MOMENT).await;
     refused(ann.see(&room).await, Code::NotFound, Reason::NotFound);
@@ -223,7 +220,7 @@ async fn who_was_away_for_too_long_is_told_and_joins_anew(database: Database) {
     };
     let answer = app.room_service().renew_connections(request).await;
     let detached = answer.unwrap().into_inner().detached_connection_ids;
-    assert_eq!(detached, [phone.id.clone()]);
+    assert_eq!(detached, [&*phone.id]);
     phone.join(&room).await.unwrap();
     assert_eq!(app.report().await, [""; 0]);
     app.close(&room).await.unwrap();
@@ -250,7 +247,7 @@ async fn a_device_gone_for_good_does_not_come_back_by_itself(database: Database)
     let request = tutti_proto::rooms::RenewConnectionsRequest { connections };
     let answer = app.room_service().renew_connections(request).await;
     let detached = answer.unwrap().into_inner().detached_connection_ids;
-    assert_eq!(detached, [phone.id.clone()]);
+    assert_eq!(detached, [&*phone.id]);
     laptop.leave(&room).await.unwrap();
     assert_eq!(app.room(&room).await.member_count, 0);
 }

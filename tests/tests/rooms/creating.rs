@@ -8,7 +8,10 @@ use tutti_common::{
     sql::Database,
     status::{Reason, retry_after},
 };
-use tutti_proto::{rooms::CreateRoomRequest, timestamp};
+use tutti_proto::{
+    rooms::{CreateRoomRequest, Playback},
+    timestamp,
+};
 use tutti_tests::{START, TestApp, on_both_engines, refused, wrong_fields};
 
 on_both_engines! {
@@ -31,11 +34,14 @@ async fn whoever_makes_a_room_is_its_host_and_alone(database: Database) {
     assert_eq!(room.current_song_json, None);
     assert_eq!(room.created_at, Some(timestamp(START.0)));
     assert_eq!(room.last_activity, room.created_at);
-    let playback = room.playback.unwrap();
-    assert!(!playback.playing);
-    let numbers = [playback.position, playback.current_time, playback.rate];
-    assert_eq!(numbers, [0.0, 0.0, 1.0]);
-    assert_eq!(playback.timestamp_ms.to_bits(), START.as_f64().to_bits());
+    let nothing_plays = Playback {
+        playing: false,
+        position: 0.0,
+        current_time: 0.0,
+        timestamp_ms: START.as_f64(),
+        rate: 1.0,
+    };
+    assert_eq!(room.playback, Some(nothing_plays));
     assert!(room.version > 0);
     assert_eq!(ann.see(&room.room_id).await.unwrap(), room);
 }

@@ -93,7 +93,6 @@ async fn all_answers(person: &Person, other: &Person, room: &str) -> Vec<Result<
         person.see(room).await.map(drop),
         person.state(room).await.map(drop),
         person.sync(room, playing(1.0)).await.map(drop),
-        device.sync(room, playing(-1.0)).await.map(drop),
         person.hand_over(room, other).await.map(drop),
         person.close(room).await,
         person.leave(room).await,
@@ -121,11 +120,7 @@ async fn a_hidden_room_is_told_from_none_by_nothing(database: Database) {
             }
         }
     }
-    refused(
-        eve.join(&hidden).await,
-        Code::NotFound,
-        Reason::JoinFailed,
-    );
+    refused(eve.join(&hidden).await, Code::NotFound, Reason::JoinFailed);
     refused(eve.see(&hidden).await, Code::NotFound, Reason::NotFound);
     assert_eq!(eve.rooms().await, [""; 0]);
 }
@@ -190,7 +185,11 @@ async fn a_member_list_stops_at_500_and_the_count_does_not(database: Database) {
     }
     let seen = last[1].see(&room).await.unwrap();
     assert_eq!((seen.members.len(), seen.member_count), (500, 502));
-    assert!(seen.members.iter().all(|m| last.iter().all(|p| p.id != m.user_id)));
+    assert!(
+        seen.members
+            .iter()
+            .all(|m| last.iter().all(|p| p.id != m.user_id))
+    );
 }
 
 async fn nobody_joins_nothing(database: Database) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tonic::Code;
 use tutti_common::{ids::RoomId, sql::Database, status::Reason};
-use tutti_tests::{TestApp, on_both_engines, refused};
+use tutti_tests::{A_MOMENT, TestApp, almost, on_both_engines, refused};
 
 on_both_engines! {
     leaving_twice_is_leaving_once,
@@ -21,8 +21,6 @@ on_both_engines! {
 }
 
 const EMPTY_GRACE: Duration = Duration::from_mins(1);
-const ALMOST: Duration = Duration::from_millis(59_999);
-const A_MOMENT: Duration = Duration::from_millis(1);
 
 async fn leaving_twice_is_leaving_once(database: Database) {
     let app = TestApp::start(&database).await;
@@ -72,7 +70,7 @@ async fn an_empty_room_is_kept_for_its_grace_and_then_closed(database: Database)
     let room = ann.create_room().await;
     let watch = app.watch(&room).await;
     ann.leave(&room).await.unwrap();
-    app.let_pass(ALMOST).await;
+    app.let_pass(almost(EMPTY_GRACE)).await;
     let seen = ann.see(&room).await.unwrap();
     assert_eq!((seen.member_count, seen.members.len()), (0, 0));
     assert_eq!(ann.rooms().await, [""; 0]);
@@ -107,10 +105,13 @@ async fn the_first_to_join_an_empty_room_is_its_host(database: Database) {
     let room = ann.create_room().await;
     ann.leave(&room).await.unwrap();
     let left = app.room(&room).await;
-    app.let_pass(ALMOST).await;
+    app.let_pass(almost(EMPTY_GRACE)).await;
     let watch = app.watch(&room).await;
     let joined = bob.join(&room).await.unwrap();
-    assert_eq!((joined.host_id.as_str(), joined.member_count), (&*bob.id, 1));
+    assert_eq!(
+        (joined.host_id.as_str(), joined.member_count),
+        (&*bob.id, 1)
+    );
     assert!(joined.version > left.version, "another host is news");
     // It is not empty any more, and will be kept.
     app.let_pass(A_MOMENT).await;
@@ -133,7 +134,7 @@ async fn a_host_who_comes_back_to_an_empty_room_is_host_again(database: Database
     let room = ann.create_room().await;
     for _ in 0..3 {
         ann.leave(&room).await.unwrap();
-        app.let_pass(ALMOST).await;
+        app.let_pass(almost(EMPTY_GRACE)).await;
         assert_eq!(ann.join(&room).await.unwrap().host_id, ann.id);
     }
     // The grace begins anew each time.
@@ -166,7 +167,10 @@ async fn others_do_not_close_the_room(database: Database) {
     let app = TestApp::start(&database).await;
     let [ann, bob, eve] = app.users(["ann", "bob", "eve"]).await;
     ann.befriend(&bob).await;
-    let (open, hidden) = (ann.create_room().await, ann.create_friends_only_room().await);
+    let (open, hidden) = (
+        ann.create_room().await,
+        ann.create_friends_only_room().await,
+    );
     let forbidden = |answer| refused(answer, Code::PermissionDenied, Reason::Forbidden);
     forbidden(eve.close(&open).await);
     forbidden(bob.close(&open).await);

@@ -1,0 +1,126 @@
+//! Over TCP, and who may call.
+
+use tokio::net::TcpListener;
+use tonic::{Code, transport::Uri};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+use tutti_common::{
+    config::Secret,
+    rpc::{self, GuardLayer, ServiceKeys, Transport},
+    sql::Database,
+    status::Reason,
+};
+use tutti_proto::rooms::{
+    GetRoomRequest, WatchRoomRequest, room_event::Event, room_service_client::RoomServiceClient,
+};
+use tutti_tests::{TestApp, on_both_engines, refused};
+
+on_both_engines! {
+    a_key_is_needed_for_rooms,
+    health_and_reflection_need_no_key,
+    a_room_is_watched_over_tcp,
+}
+
+/// Serves the room service over TCP and says how to dial it.
+async fn serve(app: &TestApp) -> Transport {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let keys = ServiceKeys::parse("gateway:old-secret,gateway:new-secret,ops:ops-secret").unwrap();
+    let guard = GuardLayer::new(keys, app.shutdown());
+    let (routes, _health) =
+        rpc::with_reflection_and_health(app.room_routes(), tutti_room::SERVICES)
+            .await
+            .unwrap();
+    let shutdown = app.shutdown();
+    shutdown.spawn(rpc::serve(listener, routes, guard, shutdown.clone()));
+    rpc::dial(uri.parse::<Uri>().unwrap())
+}
+
+async fn a_key_is_needed_for_rooms(database: Database) {
+    let app = TestApp::start(&database).await;
+    let ann = app.user("ann").await;
+    let request = GetRoomRequest {
+        user_id: ann.id.clone(),
+        room_id: ann.create_room().await,
+    };
+    let transport = serve(&app).await;
+    let see = async |transport: Transport| {
+        let mut client = RoomServiceClient::new(transport);
+        let answer = client.get_room(request.clone()).await?;
+        Ok::<_, tonic::Status>(answer.into_inner().room.unwrap())
+    };
+    let refuses = |answer| refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    refuses(see(transport.clone()).await);
+    for wrong in ["", "old-secre", "old-secret2", "gateway:old-secret"] {
+        let caller = rpc::as_caller(transport.clone(), &Secret::new(wrong));
+        refuses(see(caller).await);
+    }
+    for right in ["old-secret", "new-secret", "ops-secret"] {
+        let caller = rpc::as_caller(transport.clone(), &Secret::new(right));
+        assert_eq!(see(caller).await.unwrap().host_id, ann.id);
+    }
+    assert!(
+        app.shutdown()
+            .finish(std::time::Duration::from_secs(20))
+            .await
+    );
+}
+
+async fn health_and_reflection_need_no_key(database: Database) {
+    let app = TestApp::start(&database).await;
+    let transport = serve(&app).await;
+    for service in ["", "tutti.rooms.v1.RoomService"] {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let answer = HealthClient::new(transport.clone()).check(request).await;
+        assert_eq!(
+            answer.unwrap().into_inner().status(),
+            ServingStatus::Serving
+        );
+    }
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let asked = futures_util::stream::iter([request]);
+    let answer = ServerReflectionClient::new(transport)
+        .server_reflection_info(asked)
+        .await;
+    let answer = answer.unwrap().into_inner().message().await.unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.unwrap().message_response else {
+        panic!("a list of services");
+    };
+    let names = list.service.into_iter().map(|service| service.name);
+    let names = names.collect::<Vec<_>>();
+    for name in ["tutti.rooms.v1.RoomService", "grpc.health.v1.Health"] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+}
+
+async fn a_room_is_watched_over_tcp(database: Database) {
+    let app = TestApp::start(&database).await;
+    let [ann, bob] = app.users(["ann", "bob"]).await;
+    let room = ann.create_room().await;
+    let transport = rpc::as_caller(serve(&app).await, &Secret::new("ops-secret"));
+    let request = WatchRoomRequest {
+        room_id: room.clone(),
+    };
+    let answer = RoomServiceClient::new(transport).watch_room(request).await;
+    let mut stream = answer.unwrap().into_inner();
+    let mut next = async || stream.message().await.unwrap().map(|m| m.event.unwrap());
+    let first = next().await.unwrap();
+    assert!(matches!(first.event, Some(Event::Snapshot(_))));
+    bob.join(&room).await.unwrap();
+    let joined = next().await.unwrap();
+    assert!(matches!(joined.event, Some(Event::UserJoined(_))));
+    ann.close(&room).await.unwrap();
+    let closed = next().await.unwrap();
+    assert!(matches!(closed.event, Some(Event::RoomClosed(_))));
+    assert_eq!(next().await, None);
+}
