@@ -66,6 +66,19 @@ struct Sitting {
     look_at: UnixMs,
 }
 
+impl State {
+    /// A connection's lease of a seat, if both are there.
+    fn lease(&mut self, room: RoomId, connected: &Connected) -> Option<&mut UnixMs> {
+        self.rooms
+            .get_mut(&room)?
+            .seats
+            .get_mut(&connected.user)?
+            .seat
+            .leases
+            .get_mut(&Lease::Connection(connected.connection))
+    }
+}
+
 impl LiveRoom {
     fn members(&self, limit: usize) -> Vec<(UserId, String)> {
         self.order
@@ -312,17 +325,7 @@ impl LiveState for LocalLive {
                 .or_default()
                 .insert(connected.connection, alive_until);
             let Some(room) = connected.room else { continue };
-            let lease = state
-                .rooms
-                .get_mut(&room)
-                .and_then(|live| live.seats.get_mut(&connected.user))
-                .and_then(|sitting| {
-                    sitting
-                        .seat
-                        .leases
-                        .get_mut(&Lease::Connection(connected.connection))
-                });
-            match lease {
+            match state.lease(room, connected) {
                 Some(lease) => *lease = alive_until,
                 None => detached.push(connected.connection),
             }
@@ -344,17 +347,7 @@ impl LiveState for LocalLive {
                 }
             }
             let Some(room) = connected.room else { continue };
-            let lease = state
-                .rooms
-                .get_mut(&room)
-                .and_then(|live| live.seats.get_mut(&connected.user))
-                .and_then(|sitting| {
-                    sitting
-                        .seat
-                        .leases
-                        .get_mut(&Lease::Connection(connected.connection))
-                });
-            if let Some(lease) = lease {
+            if let Some(lease) = state.lease(room, connected) {
                 *lease = now;
                 self.schedule(&mut state, Due::Seat(room, connected.user));
             }
