@@ -34,7 +34,7 @@ use tutti_proto::{
 };
 use tutti_room::{
     RemotePeople, RoomSettings, Rooms,
-    live::{LiveState, LocalLive},
+    live::{LiveState, LocalLive, RedisLive},
 };
 
 use crate::{Person, Watch};
@@ -169,6 +169,7 @@ struct Running {
     auth: AuthServiceClient<Caller>,
     friends: FriendServiceClient<Caller>,
     room: RoomServiceClient<Caller>,
+    room_beside: Option<RoomServiceClient<Caller>>,
     rooms: Rooms,
     live: Arc<dyn LiveState>,
     shutdown: Shutdown,
@@ -201,18 +202,26 @@ impl Running {
             None => to_auth.clone(),
         };
         let accounts = rpc::as_caller(accounts, &key);
-        let live: Arc<dyn LiveState> = Arc::new(LocalLive::new(
-            plan.settings.presence_grace,
-            plan.settings.room_empty_grace,
-        ));
-        let rooms = Rooms::new(
-            live.clone(),
-            tutti_room::store::open(&plan.database),
-            Arc::new(RemotePeople::new(accounts.clone())),
-            limiter,
-            plan.clock.clone(),
-            plan.settings,
-        );
+        // Whoever starts finds nothing there.
+        let prefix = format!("test:{}", UserId::new());
+        let live = live_state(plan, &prefix);
+        let rooms_on = |live| {
+            Rooms::new(
+                live,
+                tutti_room::store::open(&plan.database),
+                Arc::new(RemotePeople::new(accounts.clone())),
+                limiter.clone(),
+                plan.clock.clone(),
+                plan.settings,
+            )
+        };
+        let rooms = rooms_on(live.clone());
+        let client_of = |rooms| {
+            let routes = tutti_room::routes(rooms, shutdown.clone());
+            RoomServiceClient::new(call_with(rpc::in_process(routes, &guard), &key))
+        };
+        let room_beside = redis_url(plan).map(|_| client_of(rooms_on(live_state(plan, &prefix))));
+        let room = client_of(rooms.clone());
         if plan.is_at_work {
             let (ready, is_ready) = oneshot::channel();
             let ready = move || ready.send(()).unwrap();
@@ -221,16 +230,31 @@ impl Running {
         } else {
             rooms.restore_all().await.unwrap();
         }
-        let routes = tutti_room::routes(rooms.clone(), shutdown.clone());
-        let to_room = rpc::in_process(routes, &guard);
         Self {
             auth: AuthServiceClient::new(call_with(to_auth.clone(), &key)),
             friends: FriendServiceClient::new(call_with(to_auth, &key)),
-            room: RoomServiceClient::new(call_with(to_room, &key)),
+            room,
+            room_beside,
             rooms,
             live,
             shutdown,
         }
+    }
+}
+
+/// As a deployment has it: in this process beside SQLite, in Redis beside PostgreSQL.
+fn live_state(plan: &Builder, prefix: &str) -> Arc<dyn LiveState> {
+    let (grace, empty_grace) = (plan.settings.presence_grace, plan.settings.room_empty_grace);
+    match redis_url(plan) {
+        Some(url) => Arc::new(RedisLive::new(&url, prefix, grace, empty_grace).unwrap()),
+        None => Arc::new(LocalLive::new(grace, empty_grace)),
+    }
+}
+
+fn redis_url(plan: &Builder) -> Option<Secret> {
+    match (&plan.database, std::env::var("TEST_REDIS_URL")) {
+        (Database::Postgres(_), Ok(url)) => Some(Secret::new(&url)),
+        _ => None,
     }
 }
 
@@ -279,6 +303,12 @@ impl TestApp {
     #[must_use]
     pub fn room_service(&self) -> RoomServiceClient<Caller> {
         self.running().room
+    }
+
+    /// The room service of another process on the same record and live state, where several can share them.
+    #[must_use]
+    pub fn room_service_beside(&self) -> Option<RoomServiceClient<Caller>> {
+        self.running().room_beside
     }
 
     /// Friends, called as another backend would.

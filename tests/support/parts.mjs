@@ -1,9 +1,12 @@
 // Starts Tutti as its operators do: auth, room and gateway as processes of their own, with a database
-// between them. PostgreSQL where TEST_POSTGRES_URL names a server, otherwise SQLite.
+// between them. PostgreSQL where TEST_POSTGRES_URL names a server, otherwise SQLite. Live state is in a Redis of
+// one's own where TEST_REDIS_URL is set, otherwise in the room service.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { eventually } from './api.mjs';
 import { runTutti, startTutti, temporaryFolder } from './server.mjs';
@@ -27,6 +30,49 @@ function database(folder) {
   return { url: url.href, drop: () => sql(`DROP DATABASE ${name} WITH (FORCE)`) };
 }
 
+/** @returns {Promise<number>} a port that is free now */
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** @param {number} port */
+async function answers(port) {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/**
+ * @param {string} folder
+ * @returns {Promise<{url: string | undefined, stop: () => Promise<void>}>} a Redis of one's own
+ */
+async function redis(folder) {
+  if (!process.env.TEST_REDIS_URL) return { url: undefined, async stop() {} };
+  const port = await freePort();
+  const settings = ['--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder];
+  const child = spawn('redis-server', ['--port', String(port), ...settings], { stdio: 'ignore' });
+  const exited = once(child, 'exit');
+  await eventually(() => answers(port), 'Redis is there');
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    async stop() {
+      child.kill();
+      await exited;
+    },
+  };
+}
+
 /**
  * @param {{env?: Record<string, string | undefined>}} [options] settings for all three
  */
@@ -35,7 +81,8 @@ export async function startParts({ env = {} } = {}) {
   const key = join(dataDir, 'key.pem');
   writeFileSync(key, (await runTutti(['keygen'])).stdout, { mode: 0o600 });
   const { url: DATABASE_URL, drop } = database(dataDir);
-  const shared = { ...env, SERVICE_KEYS, DATABASE_URL };
+  const { url: REDIS_URL, stop: stopRedis } = await redis(dataDir);
+  const shared = { ...env, SERVICE_KEYS, DATABASE_URL, REDIS_URL };
   const auth = await startTutti({
     role: 'auth',
     env: { ...shared, JWT_PRIVATE_KEY_FILE: key, AUTH_GRPC_ADDR: '127.0.0.1:0' },
@@ -55,6 +102,7 @@ export async function startParts({ env = {} } = {}) {
     /** Ends all three in order, the one that needs the others first. */
     async stop() {
       for (const part of parts) await part.stop();
+      await stopRedis();
       drop();
     },
   };

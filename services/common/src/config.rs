@@ -38,7 +38,7 @@ pub struct RawSettings {
     /// Where the SQL database is: postgresql://… or sqlite:path [default: SQLite in the data folder when standalone]
     #[arg(long, env, global = true, hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Where Redis is: redis://…, rediss://… or redis+cluster://… [default: none, live state in this process]
+    /// Where Redis is, for live state that room services share: redis://… or rediss://… [default: none, live state in this process]
     #[arg(long, env, global = true, hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<String>,
     /// Other origins whose pages may use this server, comma-separated [default: same origin only]
@@ -249,6 +249,7 @@ pub enum LogFormat {
 pub struct Settings {
     pub role: Role,
     pub database_url: Option<Secret>,
+    pub redis_url: Option<Secret>,
     pub allowed_origins: Vec<String>,
     pub http_addr: SocketAddr,
     pub auth_grpc_addr: SocketAddr,
@@ -405,10 +406,15 @@ impl RawSettings {
         {
             wrong.add("DATABASE_URL", "expected postgresql://… or sqlite:path");
         }
-        if given(self.redis_url.as_ref()).is_some() {
+        let redis_url = given(self.redis_url.as_ref()).map(Secret::new);
+        if let Some(url) = &redis_url
+            && !["redis://", "rediss://"]
+                .iter()
+                .any(|scheme| url.expose().starts_with(scheme))
+        {
             wrong.add(
                 "REDIS_URL",
-                "live state on Redis is not there yet; leave it out to keep live state in the room service",
+                "expected redis://… or rediss://…; redis+cluster://… is not there yet",
             );
         }
         let service_keys = match given(self.service_keys.as_ref()) {
@@ -484,6 +490,7 @@ impl RawSettings {
         let settings = Settings {
             role,
             database_url,
+            redis_url,
             allowed_origins,
             http_addr: wrong.addr(
                 "HTTP_ADDR",
@@ -592,6 +599,7 @@ mod tests {
     fn all_wrong_settings_are_reported_at_once_and_no_value_is_repeated() {
         let wrong = raw(&[
             "--database-url=mysql://root:hunter2@db/x",
+            "--redis-url=redis+cluster://:hunter2@redis",
             "--http-addr=nowhere",
             "--presence-grace=soon",
             "--access-token-ttl=0s",
@@ -604,6 +612,7 @@ mod tests {
         let names = wrong.0.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         for name in [
             "DATABASE_URL",
+            "REDIS_URL",
             "HTTP_ADDR",
             "PRESENCE_GRACE",
             "ACCESS_TOKEN_TTL",

@@ -23,7 +23,7 @@ use crate::{
         RoomTerms, Seat, SongUpdate, Version, View, apply,
     },
     error::RoomError,
-    live::{Connected, LiveState, Snapshot},
+    live::{Connected, LiveState, Snapshot, Turn},
     people::People,
     store::RoomStore,
 };
@@ -54,6 +54,7 @@ pub struct Rooms {
     pub(crate) settings: RoomSettings,
     limiter: Arc<dyn Limiter>,
     turns: Arc<Turns>,
+    line: Arc<Turns>,
 }
 
 /// Whose turn it is with a room. Compare-and-publish alone would be right, but a thousand who join at once
@@ -61,6 +62,15 @@ pub struct Rooms {
 struct Turns {
     stripes: Vec<Mutex<()>>,
     hasher: RandomState,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
+            hasher: RandomState::new(),
+        }
+    }
 }
 
 impl Turns {
@@ -99,10 +109,8 @@ impl Rooms {
             clock,
             settings,
             limiter,
-            turns: Arc::new(Turns {
-                stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
-                hasher: RandomState::new(),
-            }),
+            turns: Arc::default(),
+            line: Arc::default(),
         }
     }
 
@@ -159,7 +167,7 @@ impl Rooms {
         room: RoomId,
         connection: Option<ConnectionId>,
     ) -> Result<Snapshot, RoomError> {
-        let _turn = self.turns.take(room).await;
+        let _turn = self.turn(room).await?;
         let mut username = None;
         for _ in 0..TRIES {
             let view = self
@@ -405,6 +413,14 @@ impl Rooms {
         self.live.snapshot(room).await?.ok_or(RoomError::NotFound)
     }
 
+    /// Waits for the turn with a room, first in this process and then among all.
+    async fn turn(&self, room: RoomId) -> Result<(Turn, MutexGuard<'_, ()>), RoomError> {
+        let here = self.turns.take(room).await;
+        let everywhere = self.live.take_turn(room).await?;
+        // What is dropped first ends first.
+        Ok((everywhere, here))
+    }
+
     /// Makes the change that `decide` wants after a look at the room; tries again when another one came
     /// first. Returns the room afterwards, or `None` where nothing was to be done.
     pub(crate) async fn change(
@@ -415,6 +431,8 @@ impl Rooms {
     ) -> Result<Option<Room>, RoomError> {
         // A running position does not wait for the record, nor for those who do.
         let mut turn = None;
+        // Who lost a race stands in line with the others here, or a hundred at once would lose to each other.
+        let mut place = None;
         for _ in 0..TRIES {
             let view = self.view(room, about).await?.ok_or(RoomError::NotFound)?;
             let now = self.clock.now();
@@ -425,12 +443,17 @@ impl Rooms {
                 return Ok(None);
             };
             if change.durable && turn.is_none() {
-                turn = Some(self.turns.take(room).await);
+                // Whoever has the turn may wait in line, so nobody in line waits for the turn.
+                drop(place.take());
+                turn = Some(self.turn(room).await?);
                 continue;
             }
             let after = change.room.clone();
             if self.carry_out(view.room.revision, change, now).await? {
                 return Ok(Some(after));
+            }
+            if place.is_none() {
+                place = Some(self.line.take(room).await);
             }
         }
         Err(RoomError::Contended)

@@ -21,6 +21,9 @@ use crate::{
 /// How often is looked for what is due.
 const DUE_EVERY: Duration = Duration::from_millis(200);
 
+/// How often is looked whether live state was emptied.
+const REFILL_EVERY: Duration = Duration::from_secs(1);
+
 /// How often running positions go to the record; the contract allows 5 s.
 const RECORD_EVERY: Duration = Duration::from_secs(2);
 
@@ -37,7 +40,7 @@ impl Rooms {
     /// Brings all rooms back from the record, then calls `ready`, then keeps them up until the end. `accounts`
     /// is where ended friendships are heard of.
     pub async fn run(self, accounts: Transport, shutdown: Shutdown, ready: impl FnOnce() + Send) {
-        while let Err(error) = self.restore_all().await {
+        while let Err(error) = self.refill().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "cannot bring rooms back"
@@ -53,10 +56,23 @@ impl Rooms {
         ready();
         tokio::join!(
             until_the_end(&shutdown, DUE_EVERY, || self.look_after_what_is_due()),
+            until_the_end(&shutdown, REFILL_EVERY, || self.refill()),
             until_the_end(&shutdown, RECORD_EVERY, || self.record_positions()),
             until_the_end(&shutdown, self.settings.cleanup_interval, || self.sweep()),
             self.hear_of_friendships(client, heard, &shutdown),
         );
+    }
+
+    /// Brings all rooms back from the record if live state is new or was emptied.
+    ///
+    /// # Errors
+    /// When a part does not answer.
+    pub async fn refill(&self) -> Result<(), RoomError> {
+        if !self.live.is_filled().await? {
+            self.restore_all().await?;
+            self.live.set_filled().await?;
+        }
+        Ok(())
     }
 
     /// Brings all rooms back from the record that live state does not have.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream::BoxStream};
 use tutti_common::{
     clock::UnixMs,
+    config::Secret,
     ids::{ConnectionId, RoomId, UserId},
 };
 use tutti_proto::rooms::RoomEvent;
@@ -13,7 +14,7 @@ use tutti_room::{
         Change, CloseReason, Command, Lease, LeaveReason, Playback, PlaybackUpdate, Room,
         RoomTerms, Seat, SongUpdate, Version, apply,
     },
-    live::{Connected, Due, Feed, LiveState, LocalLive},
+    live::{Connected, Due, Feed, LiveState, LocalLive, RedisLive},
 };
 
 const NOW: UnixMs = UnixMs(1_704_067_200_000);
@@ -23,6 +24,16 @@ const A_MOMENT: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
 type Live = Arc<dyn LiveState>;
+
+/// In the Redis that `TEST_REDIS_URL` names, under keys of its own.
+fn on_redis() -> Option<RedisLive> {
+    let Ok(url) = std::env::var("TEST_REDIS_URL") else {
+        eprintln!("TEST_REDIS_URL is not set: not told on Redis");
+        return None;
+    };
+    let prefix = format!("test:{}", RoomId::new());
+    Some(RedisLive::new(&Secret::new(&url), &prefix, GRACE, EMPTY_GRACE).unwrap())
+}
 
 /// Tells each story once on each engine.
 macro_rules! on_each_engine {
@@ -34,11 +45,21 @@ macro_rules! on_each_engine {
                 super::$story(std::sync::Arc::new(live)).await;
             })*
         }
+
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                if let Some(live) = super::on_redis() {
+                    super::$story(std::sync::Arc::new(live)).await;
+                }
+            })*
+        }
     };
 }
 
 on_each_engine! {
     a_room_is_there_once_it_was_put_there,
+    who_fills_it_says_so,
     a_view_has_what_was_asked_about,
     a_snapshot_names_members_in_order,
     a_stale_change_is_refused_and_nobody_hears_of_it,
@@ -193,6 +214,14 @@ async fn a_room_is_there_once_it_was_put_there(live: Live) {
     live.restore(room.clone(), vec![]).await.unwrap();
     let again = live.view(room.id, &[host]).await.unwrap().unwrap();
     assert_eq!(again, view);
+}
+
+async fn who_fills_it_says_so(live: Live) {
+    assert!(!live.is_filled().await.unwrap());
+    for _ in 0..2 {
+        live.set_filled().await.unwrap();
+        assert!(live.is_filled().await.unwrap());
+    }
 }
 
 async fn a_view_has_what_was_asked_about(live: Live) {

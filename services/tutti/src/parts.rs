@@ -1,6 +1,6 @@
 //! Putting the parts of a role together.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -18,10 +18,17 @@ use tutti_common::{
     sql::Database,
 };
 use tutti_gateway::Gateway;
-use tutti_room::{RemotePeople, RoomSettings, Rooms, live::LocalLive};
+use tutti_room::{
+    RemotePeople, RoomSettings, Rooms,
+    live::{LiveState, LocalLive, PREFIX, RedisLive},
+};
 
 const DATABASE: &str = "the database";
+const REDIS: &str = "Redis";
 const ROOMS: &str = "rooms";
+
+/// How often to look whether Redis is there by now.
+const LOOK_FOR_REDIS_EVERY: Duration = Duration::from_millis(500);
 
 /// The ports of a role.
 pub(crate) struct Bound {
@@ -96,7 +103,7 @@ impl Bound {
             Role::Room => {
                 let database = parts.open_database().await?;
                 let accounts = parts.dial(settings.auth_url.as_ref(), "room")?;
-                let rooms = parts.room(&database, accounts);
+                let rooms = parts.room(&database, accounts)?;
                 let routes = tutti_room::routes(rooms.clone(), shutdown.clone());
                 parts
                     .serve("room", self.main, routes, tutti_room::SERVICES)
@@ -179,6 +186,20 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
+async fn have_once_it_answers(live: Arc<RedisLive>, readiness: Readiness, shutdown: Shutdown) {
+    while let Err(error) = live.ping().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "waiting for Redis"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_FOR_REDIS_EVERY) => {}
+            () = shutdown.ending() => return,
+        }
+    }
+    readiness.have(REDIS);
+}
+
 struct Parts<'a> {
     settings: &'a Settings,
     shutdown: &'a Shutdown,
@@ -214,14 +235,28 @@ impl Parts<'_> {
         ))
     }
 
+    /// Live state, in Redis where that is set.
+    fn live(&self, settings: &RoomSettings) -> anyhow::Result<Arc<dyn LiveState>> {
+        let (grace, empty_grace) = (settings.presence_grace, settings.room_empty_grace);
+        let Some(url) = &self.settings.redis_url else {
+            return Ok(Arc::new(LocalLive::new(grace, empty_grace)));
+        };
+        let live = RedisLive::new(url, PREFIX, grace, empty_grace).context("REDIS_URL")?;
+        let live = Arc::new(live);
+        self.readiness.wait_for(REDIS);
+        self.shutdown.spawn(have_once_it_answers(
+            live.clone(),
+            self.readiness.clone(),
+            self.shutdown.clone(),
+        ));
+        Ok(live)
+    }
+
     /// The room service, at work.
-    fn room(&self, database: &Database, accounts: Transport) -> Rooms {
+    fn room(&self, database: &Database, accounts: Transport) -> anyhow::Result<Rooms> {
         let settings = RoomSettings::from(self.settings);
         let rooms = Rooms::new(
-            Arc::new(LocalLive::new(
-                settings.presence_grace,
-                settings.room_empty_grace,
-            )),
+            self.live(&settings)?,
             tutti_room::store::open(database),
             Arc::new(RemotePeople::new(accounts.clone())),
             self.limiter.clone(),
@@ -233,7 +268,7 @@ impl Parts<'_> {
         let ready = move || readiness.have(ROOMS);
         self.shutdown
             .spawn(rooms.clone().run(accounts, self.shutdown.clone(), ready));
-        rooms
+        Ok(rooms)
     }
 
     fn gateway(&self, auth: Transport, room: Transport, listener: TcpListener) {
@@ -258,7 +293,7 @@ impl Parts<'_> {
         let database = self.open_database().await?;
         let auth = self.auth(&database)?;
         let to_auth = self.in_process(auth.routes())?;
-        let rooms = self.room(&database, to_auth.clone());
+        let rooms = self.room(&database, to_auth.clone())?;
         let to_room = self.in_process(tutti_room::routes(rooms.clone(), self.shutdown.clone()))?;
         self.shutdown.spawn(auth.run(self.shutdown.clone()));
         let address = listener.local_addr()?;

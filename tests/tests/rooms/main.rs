@@ -10,6 +10,7 @@ mod joining;
 mod leaving;
 mod playback;
 mod presence;
+mod processes;
 mod refusals;
 mod restarting;
 mod songs;

@@ -16,7 +16,7 @@ use tutti_common::{
 };
 use tutti_proto::rooms::RoomEvent;
 
-use super::{Connected, Due, Feed, LiveError, LiveState, SNAPSHOT_MEMBERS, Snapshot};
+use super::{Connected, Due, Feed, LiveError, LiveState, SNAPSHOT_MEMBERS, Snapshot, Turn};
 use crate::domain::{Change, Lease, Room, Seat, SeatChange, Version, View};
 
 /// Events a subscriber may lag behind before it has to take a snapshot.
@@ -44,6 +44,7 @@ struct State {
     /// Each user's connections, and until when they are alive.
     online: HashMap<UserId, HashMap<ConnectionId, UnixMs>>,
     unrecorded: HashSet<RoomId>,
+    is_filled: bool,
     feeds: HashMap<RoomId, broadcast::Sender<Arc<RoomEvent>>>,
 }
 
@@ -263,6 +264,11 @@ impl LiveState for LocalLive {
         Ok(())
     }
 
+    async fn take_turn(&self, _room: RoomId) -> Result<Turn, LiveError> {
+        // There is no other process.
+        Ok(Box::new(()))
+    }
+
     async fn commit(
         &self,
         expected: Version,
@@ -304,6 +310,15 @@ impl LiveState for LocalLive {
             }
         }
         Ok(true)
+    }
+
+    async fn is_filled(&self) -> Result<bool, LiveError> {
+        Ok(self.state().is_filled)
+    }
+
+    async fn set_filled(&self) -> Result<(), LiveError> {
+        self.state().is_filled = true;
+        Ok(())
     }
 
     async fn forget(&self, room: RoomId) -> Result<(), LiveError> {

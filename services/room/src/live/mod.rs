@@ -1,6 +1,7 @@
 //! Live state: what changes every second, shared by all replicas of the room service.
 
 mod local;
+mod redis;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -12,6 +13,7 @@ use tutti_common::{
 };
 use tutti_proto::rooms::RoomEvent;
 
+pub use self::redis::{PREFIX, RedisLive};
 pub use local::LocalLive;
 
 use crate::domain::{Change, Room, Seat, Version, View};
@@ -64,6 +66,9 @@ pub enum Feed {
     Gap,
 }
 
+/// A turn with a room; it is over when this is dropped.
+pub type Turn = Box<dyn Send + Sync>;
+
 /// Live state. Every change of a room is a compare-and-publish: the revision that was read must still be
 /// there, and the events of a change are published in the order of revisions.
 #[async_trait]
@@ -77,6 +82,10 @@ pub trait LiveState: Send + Sync + 'static {
     /// Puts a room there, unless it is there already.
     async fn restore(&self, room: Room, seats: Vec<Seat>) -> Result<(), LiveError>;
 
+    /// Waits until no other process changes the room's record. Compare-and-publish keeps live state right without it;
+    /// this keeps the record in the same order.
+    async fn take_turn(&self, room: RoomId) -> Result<Turn, LiveError>;
+
     /// Makes the change and publishes its events, if the room is still at `expected`. False if it is not.
     async fn commit(
         &self,
@@ -84,6 +93,12 @@ pub trait LiveState: Send + Sync + 'static {
         change: Change,
         events: Vec<RoomEvent>,
     ) -> Result<bool, LiveError>;
+
+    /// Whether all rooms were brought back from the record since there was nothing here.
+    async fn is_filled(&self) -> Result<bool, LiveError>;
+
+    /// They were.
+    async fn set_filled(&self) -> Result<(), LiveError>;
 
     /// Takes a room away that changed behind its back, without a word.
     async fn forget(&self, room: RoomId) -> Result<(), LiveError>;

@@ -1,0 +1,121 @@
+//! When to look at a seat or an empty room again. The agenda is in a slot of its own: who looks finds what is there by then.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tutti_common::clock::UnixMs;
+
+use super::{
+    BATCH, RedisLive,
+    keys::{decode_due, encode_due},
+};
+use crate::live::{Due, LiveError};
+
+/// How long something due belongs to who claimed it.
+const CLAIM: Duration = Duration::from_secs(2);
+
+/// What a look at something claimed came to.
+enum Look {
+    /// Its time is up.
+    Due,
+    /// Not before then.
+    Later(UnixMs),
+    /// There is nothing to wait for.
+    Nothing,
+}
+
+impl Look {
+    fn at(time: UnixMs, now: UnixMs) -> Self {
+        if time <= now {
+            Self::Due
+        } else {
+            Self::Later(time)
+        }
+    }
+}
+
+impl RedisLive {
+    /// Puts down when to look at things, if not earlier already.
+    pub(super) async fn look_no_later(&self, entries: &[(UnixMs, Due)]) -> Result<(), LiveError> {
+        self.put_on_agenda(entries, true).await
+    }
+
+    /// Puts down when to look at things, whatever stood there.
+    pub(super) async fn look_at(&self, entries: &[(UnixMs, Due)]) -> Result<(), LiveError> {
+        self.put_on_agenda(entries, false).await
+    }
+
+    async fn put_on_agenda(
+        &self,
+        entries: &[(UnixMs, Due)],
+        only_earlier: bool,
+    ) -> Result<(), LiveError> {
+        for entries in entries.chunks(BATCH) {
+            let mut command = redis::cmd("ZADD");
+            command.arg(self.keys.agenda());
+            if only_earlier {
+                command.arg("LT");
+            }
+            for &(at, due) in entries {
+                command.arg(at.0).arg(encode_due(due));
+            }
+            self.ask::<i64>(&command).await?;
+        }
+        Ok(())
+    }
+
+    async fn look(&self, due: Due, now: UnixMs) -> Result<Look, LiveError> {
+        Ok(match due {
+            Due::Seat(room, user) => match self.seat(room, user).await? {
+                Some(seat) => Look::at(seat.expires_at(self.presence_grace), now),
+                None => Look::Nothing,
+            },
+            Due::Room(room) => match self.room(room).await?.and_then(|room| room.empty_since) {
+                Some(since) => Look::at(since + self.room_empty_grace, now),
+                None => Look::Nothing,
+            },
+        })
+    }
+
+    /// Claims what is due.
+    pub(super) async fn claim(&self, now: UnixMs, limit: usize) -> Result<Vec<Due>, LiveError> {
+        // No other entry has a half: whoever sits down meanwhile is told from what was claimed.
+        let claim = format!("{}.5", (now + CLAIM).0);
+        let agenda = [self.keys.agenda()];
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let args = [
+                now.0.to_string(),
+                (limit - found.len()).to_string(),
+                claim.clone(),
+            ];
+            let claimed = self
+                .run::<Vec<String>>(&self.scripts.claim, &agenda, &args)
+                .await?;
+            if claimed.is_empty() {
+                break;
+            }
+            let looks = claimed.iter().map(|entry| async move {
+                let due = decode_due(entry)?;
+                Ok::<_, LiveError>((entry, due, self.look(due, now).await?))
+            });
+            let mut settled = Vec::new();
+            for (entry, due, look) in try_join_all(looks).await? {
+                let new = match look {
+                    Look::Due => {
+                        found.push(due);
+                        continue;
+                    }
+                    Look::Later(at) => at.0.to_string(),
+                    Look::Nothing => String::new(),
+                };
+                settled.extend([entry.clone(), claim.clone(), new]);
+            }
+            if !settled.is_empty() {
+                self.run::<i64>(&self.scripts.settle, &agenda, &settled)
+                    .await?;
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,108 @@
+//! Whose turn it is to change a room's record, among all processes.
+
+use std::time::Duration;
+
+use redis::{Script, aio::ConnectionManager};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tutti_common::ids::{ConnectionId, RoomId};
+
+use super::{DEADLINE, keys::Keys, within};
+use crate::live::{LiveError, Turn};
+
+/// How long a turn lasts at most: whoever has it may have died. Longer than writing the record may take.
+const TURN: Duration = Duration::from_secs(5);
+
+/// How often is asked whether the turn of another process is over.
+const ASK_EVERY: Duration = Duration::from_millis(1);
+
+/// The turns of this process.
+pub(super) struct Turns {
+    redis: ConnectionManager,
+    keys: Keys,
+    over: mpsc::UnboundedSender<Mine>,
+    /// Ends with this.
+    _task: JoinSet<()>,
+}
+
+/// A turn, and the word by which it is known to be ours.
+struct Mine {
+    key: String,
+    word: String,
+}
+
+/// Ends a turn when it is dropped.
+struct UntilDropped {
+    mine: Option<Mine>,
+    over: mpsc::UnboundedSender<Mine>,
+}
+
+impl Drop for UntilDropped {
+    fn drop(&mut self) {
+        if let Some(mine) = self.mine.take() {
+            // An error means that this process ends; the turn does so by itself.
+            let _ = self.over.send(mine);
+        }
+    }
+}
+
+impl Turns {
+    pub(super) fn start(redis: ConnectionManager, keys: Keys) -> Self {
+        let (over, inbox) = mpsc::unbounded_channel();
+        let mut task = JoinSet::new();
+        task.spawn(end_turns(redis.clone(), inbox));
+        Self {
+            redis,
+            keys,
+            over,
+            _task: task,
+        }
+    }
+
+    /// Waits for the turn with a room.
+    pub(super) async fn take(&self, room: RoomId) -> Result<Turn, LiveError> {
+        let key = self.keys.turn(room);
+        // Any word that nobody else has.
+        let word = ConnectionId::new().to_string();
+        let mut take = redis::cmd("SET");
+        take.arg(&key).arg(&word).arg("NX").arg("PX");
+        take.arg(u64::try_from(TURN.as_millis()).unwrap_or(u64::MAX));
+        // Before it is asked for: what is not answered may have been granted.
+        let turn = UntilDropped {
+            mine: Some(Mine { key, word }),
+            over: self.over.clone(),
+        };
+        let mut redis = self.redis.clone();
+        let taken = async {
+            while within(take.query_async::<Option<String>>(&mut redis))
+                .await?
+                .is_none()
+            {
+                // Nobody says when a turn is over, so that it costs two commands and no subscription.
+                sleep(ASK_EVERY).await;
+            }
+            Ok(())
+        };
+        timeout(DEADLINE, taken)
+            .await
+            .map_err(|_| LiveError("the room is being changed elsewhere".to_owned()))??;
+        Ok(Box::new(turn))
+    }
+}
+
+async fn end_turns(mut redis: ConnectionManager, mut over: mpsc::UnboundedReceiver<Mine>) {
+    let script = Script::new(include_str!("turn_over.lua"));
+    while let Some(Mine { key, word }) = over.recv().await {
+        let ended = script
+            .key(key)
+            .arg(word)
+            .invoke_async::<i64>(&mut redis)
+            .await;
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a turn with a room lasts until it runs out");
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! What live state in Redis promises beyond what every engine does: processes share it, and it gets over the loss of
+//! Redis. Told where `TEST_REDIS_URL` is set, on Redis servers of its own.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
+use tempfile::TempDir;
+use tutti_common::{
+    clock::UnixMs,
+    config::Secret,
+    ids::{ConnectionId, RoomId, UserId},
+};
+use tutti_proto::rooms::RoomEvent;
+use tutti_room::{
+    domain::{
+        self, Change, CloseReason, Lease, Playback, PlaybackUpdate, Room, RoomName, RoomTerms,
+        Seat, Song, SongUpdate, Version, apply,
+    },
+    live::{Connected, Due, Feed, LiveState as _, PREFIX, RedisLive},
+};
+
+const NOW: UnixMs = UnixMs(1_704_067_200_000);
+const GRACE: Duration = Duration::from_secs(15);
+const EMPTY_GRACE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// What a call may take: its deadline of a second, and what a busy machine adds.
+const SOON: Duration = Duration::from_secs(2);
+
+/// A Redis that can be killed. It ends with this.
+struct Server {
+    port: u16,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// On a free port, with nothing in it; `None` where Redis is not to be tested.
+    async fn start() -> Option<Self> {
+        if std::env::var_os("TEST_REDIS_URL").is_none() {
+            eprintln!("TEST_REDIS_URL is not set: not told on Redis");
+            return None;
+        }
+        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut server = Self {
+            port: free.local_addr().unwrap().port(),
+            folder: tempfile::tempdir().unwrap(),
+            child: None,
+        };
+        drop(free);
+        server.run().await;
+        Some(server)
+    }
+
+    /// Starts it, empty, where it was before.
+    async fn run(&mut self) {
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", &self.port.to_string()])
+            .current_dir(self.folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let live = self.live();
+        eventually(async || live.ping().await.is_ok()).await;
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Sends a signal that `kill` knows by that name.
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id();
+        let kill = Command::new("kill")
+            .args([&format!("-{name}"), &id.to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Live state as one process has it.
+    fn live(&self) -> RedisLive {
+        RedisLive::new(&Secret::new(&self.url()), PREFIX, GRACE, EMPTY_GRACE).unwrap()
+    }
+
+    /// Says something to Redis that no process would.
+    async fn say<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(word);
+        }
+        command.query_async(&mut connection).await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Asks until it is so.
+async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let patience = Duration::from_secs(20);
+    let asked = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(patience, asked)
+        .await
+        .expect("it becomes so");
+}
+
+/// A room in which everything is set.
+fn room(host: UserId) -> Room {
+    Room {
+        id: RoomId::new(),
+        host,
+        terms: RoomTerms {
+            name: Some(RoomName::parse("Évening, 50% \"off\"").unwrap()),
+            is_friends_only: true,
+            max_participants: 1_000,
+        },
+        song: Some(Song::parse(r#"{"title":"One","x":[1.50,"\u0000"]}"#).unwrap()),
+        playback: Playback {
+            playing: true,
+            position: 0.1 + 0.2,
+            current_time: 1.0 / 3.0,
+            timestamp_ms: NOW.as_f64() + 0.123_456,
+            rate: 1.1,
+        },
+        version: Version::first(NOW),
+        revision: Version(NOW.0 + 1),
+        created_at: UnixMs(NOW.0 - 5),
+        last_activity: NOW,
+        empty_since: None,
+    }
+}
+
+fn seat(user: UserId) -> Seat {
+    let connection = Lease::Connection(ConnectionId::new());
+    Seat {
+        user,
+        username: "żółć.1".to_owned(),
+        joined_at: NOW,
+        leases: [(Lease::Visit, NOW), (connection, NOW)].into(),
+    }
+}
+
+/// A room with one in it.
+async fn seated(live: &RedisLive) -> (RoomId, UserId) {
+    let host = UserId::new();
+    let room = room(host);
+    live.restore(room.clone(), vec![seat(host)]).await.unwrap();
+    (room.id, host)
+}
+
+fn plays(by: UserId, position: f64) -> domain::Command {
+    let update = PlaybackUpdate {
+        playing: true,
+        position,
+        ..PlaybackUpdate::default()
+    };
+    domain::Command::Sync {
+        by,
+        connection: None,
+        playback: Playback::accept(&update, NOW).unwrap(),
+        song: SongUpdate::Keep,
+    }
+}
+
+/// What the rules make of a command now, and the events with which it is told.
+async fn decide(
+    live: &RedisLive,
+    id: RoomId,
+    user: UserId,
+    command: domain::Command,
+) -> (Version, Change, Vec<RoomEvent>) {
+    let view = live.view(id, &[user]).await.unwrap().unwrap();
+    let change = apply(&view, command, NOW).unwrap().unwrap();
+    let event = RoomEvent {
+        room_id: id.to_string(),
+        revision: change.room.revision.0.try_into().unwrap(),
+        ..RoomEvent::default()
+    };
+    let events = change.events.iter().map(|_| event.clone()).collect();
+    (view.room.revision, change, events)
+}
+
+async fn act(live: &RedisLive, id: RoomId, user: UserId, command: domain::Command) -> Room {
+    let (revision, change, events) = decide(live, id, user, command).await;
+    let after = change.room.clone();
+    assert!(live.commit(revision, change, events).await.unwrap());
+    after
+}
+
+async fn next(feed: &mut BoxStream<'static, Feed>) -> Option<Feed> {
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, feed.next())
+        .await
+        .expect("something is heard")
+}
+
+async fn next_revision(feed: &mut BoxStream<'static, Feed>) -> i64 {
+    match next(feed).await {
+        Some(Feed::Event(event)) => event.revision.try_into().unwrap(),
+        other => panic!("an event: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_room_comes_back_to_the_last_bit() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let host = UserId::new();
+    let (room, seat) = (room(host), seat(host));
+    let [one, other] = [server.live(), server.live()];
+    one.restore(room.clone(), vec![seat.clone()]).await.unwrap();
+    let view = other.view(room.id, &[host]).await.unwrap().unwrap();
+    assert_eq!(view.room, room);
+    assert_eq!(view.seats, [seat]);
+}
+
+#[tokio::test]
+async fn of_two_processes_changes_one_wins_and_both_hear_of_it() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let [one, other] = [server.live(), server.live()];
+    let (id, host) = seated(&one).await;
+    let mut feeds = [
+        one.subscribe(id).await.unwrap(),
+        other.subscribe(id).await.unwrap(),
+    ];
+    let mut made = Vec::new();
+    for _ in 0..50 {
+        let (revision, change, events) = decide(&one, id, host, plays(host, 1.0)).await;
+        let commits = [&one, &other, &one, &other]
+            .map(|live| live.commit(revision, change.clone(), events.clone()));
+        let wins = join_all(commits).await;
+        assert_eq!(
+            wins.into_iter()
+                .filter(|won| *won.as_ref().unwrap())
+                .count(),
+            1
+        );
+        made.push(change.room.revision.0);
+    }
+    for feed in &mut feeds {
+        for revision in &made {
+            assert_eq!(next_revision(feed).await, *revision);
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_processes_one_gets_what_is_due_or_not_recorded() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let [one, other] = [server.live(), server.live()];
+    let mut seats = Vec::new();
+    for _ in 0..50 {
+        let (id, host) = seated(&one).await;
+        // The first may change the speed, which goes to the record at once.
+        act(&other, id, host, plays(host, 1.0)).await;
+        act(&other, id, host, plays(host, 2.0)).await;
+        seats.push(Due::Seat(id, host));
+    }
+    seats.sort_unstable();
+    let late = NOW + MINUTE;
+    let claims = (0..10).flat_map(|_| [&one, &other].map(|live| live.due(late, 7)));
+    let mut due = join_all(claims)
+        .await
+        .into_iter()
+        .flat_map(Result::unwrap)
+        .collect::<Vec<_>>();
+    due.sort_unstable();
+    assert_eq!(due, seats);
+    let claims = [&one, &other, &one, &other].map(RedisLive::unrecorded);
+    let rooms = join_all(claims).await.into_iter().flat_map(Result::unwrap);
+    let mut rooms = rooms.map(|room| room.id).collect::<Vec<_>>();
+    rooms.sort_unstable();
+    assert_eq!(rooms.len(), 50);
+    rooms.dedup();
+    assert_eq!(rooms.len(), 50);
+}
+
+#[tokio::test]
+async fn of_two_processes_one_has_the_turn() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let [one, other] = [server.live(), server.live()];
+    let [room, next_door] = [RoomId::new(), RoomId::new()];
+    let turn = one.take_turn(room).await.unwrap();
+    let begun = Instant::now();
+    assert!(other.take_turn(room).await.is_err());
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    other.take_turn(next_door).await.unwrap();
+    let (taken, ()) = tokio::join!(other.take_turn(room), async {
+        tokio::task::yield_now().await;
+        drop(turn);
+    });
+    // Who dies with it keeps it for a while.
+    std::mem::forget(taken.unwrap());
+    let left = server
+        .say::<i64>(&["PTTL", &format!("{PREFIX}:{{{room}}}:turn")])
+        .await;
+    assert!((1..=5_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn what_one_process_seated_another_keeps_and_drops() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let [one, other] = [server.live(), server.live()];
+    let (id, host) = seated(&one).await;
+    let connection = ConnectionId::new();
+    let join = domain::Command::Join {
+        user: host,
+        username: "ann".to_owned(),
+        lease: Lease::Connection(connection),
+        alive_until: NOW,
+    };
+    act(&one, id, host, join).await;
+    let connected = Connected {
+        connection,
+        user: host,
+        room: Some(id),
+    };
+    let late = NOW + MINUTE * 10;
+    assert_eq!(other.renew(&[connected], late).await.unwrap(), []);
+    assert!(one.online(&[host], NOW).await.unwrap().contains(&host));
+    assert_eq!(one.due(late, 10).await.unwrap(), []);
+    one.drop_connections(&[connected], NOW).await.unwrap();
+    assert!(other.online(&[host], NOW).await.unwrap().is_empty());
+    let due = other.due(NOW + GRACE, 10).await.unwrap();
+    assert_eq!(due, [Due::Seat(id, host)]);
+}
+
+#[tokio::test]
+async fn a_killed_redis_is_missed_soon_and_found_again() {
+    let Some(mut server) = Server::start().await else {
+        return;
+    };
+    let live = server.live();
+    let (id, host) = seated(&live).await;
+    let mut feed = live.subscribe(id).await.unwrap();
+    act(&live, id, host, plays(host, 1.0)).await;
+    next_revision(&mut feed).await;
+    server.kill();
+    let begun = Instant::now();
+    live.view(id, &[host]).await.unwrap_err();
+    live.renew(&[], NOW).await.unwrap();
+    live.due(NOW, 10).await.unwrap_err();
+    assert!(begun.elapsed() < SOON * 2, "{:?}", begun.elapsed());
+    server.run().await;
+    // It comes back empty.
+    let begun = Instant::now();
+    eventually(async || matches!(live.view(id, &[host]).await, Ok(None))).await;
+    assert!(matches!(next(&mut feed).await, Some(Feed::Gap)));
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    // Those who listened before hear what happens from now on.
+    let again = Room { id, ..room(host) };
+    live.restore(again, vec![seat(host)]).await.unwrap();
+    let after = act(&live, id, host, plays(host, 2.0)).await;
+    assert_eq!(next_revision(&mut feed).await, after.revision.0);
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_is_not_waited_for() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let live = server.live();
+    let (id, host) = seated(&live).await;
+    let mut feed = live.subscribe(id).await.unwrap();
+    let (revision, change, events) = decide(&live, id, host, plays(host, 1.0)).await;
+    let connected = Connected {
+        connection: ConnectionId::new(),
+        user: host,
+        room: Some(id),
+    };
+    server.signal("STOP");
+    let begun = Instant::now();
+    let (about, connections) = ([host], [connected]);
+    let (view, commit, subscribe, renew) = tokio::join!(
+        live.view(id, &about),
+        live.commit(revision, change.clone(), events.clone()),
+        live.subscribe(RoomId::new()),
+        live.renew(&connections, NOW),
+    );
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(view.is_err() && commit.is_err() && subscribe.is_err() && renew.is_err());
+    // The listener finds out by itself.
+    tokio::time::sleep(SOON).await;
+    server.signal("CONT");
+    eventually(async || live.view(id, &[host]).await.is_ok()).await;
+    // What was not answered may have been done: a change of then is not done twice.
+    let done = live.view(id, &[]).await.unwrap().unwrap().room.revision == change.room.revision;
+    assert_eq!(live.commit(revision, change, events).await.unwrap(), !done);
+    loop {
+        if let Some(Feed::Gap) = next(&mut feed).await {
+            break;
+        }
+    }
+    let after = act(&live, id, host, plays(host, 2.0)).await;
+    while next_revision(&mut feed).await != after.revision.0 {}
+}
+
+#[tokio::test]
+async fn an_emptied_redis_is_filled_once() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let [one, other] = [server.live(), server.live()];
+    let (id, host) = seated(&one).await;
+    let mut feed = other.subscribe(id).await.unwrap();
+    one.set_filled().await.unwrap();
+    server.say::<()>(&["FLUSHALL"]).await;
+    assert!(!other.is_filled().await.unwrap());
+    assert!(one.view(id, &[host]).await.unwrap().is_none());
+    assert_eq!(one.rooms_of(host).await.unwrap(), []);
+    // Each brings back what it read, with a version of its own; whose comes first stays, whole.
+    let found = (0..10)
+        .map(|number| {
+            let room = Room {
+                id,
+                revision: Version(NOW.0 + 100 + number),
+                ..room(host)
+            };
+            let seats = (0..=number).map(|_| seat(UserId::new()));
+            let seats = std::iter::once(seat(host)).chain(seats);
+            (room, seats.collect::<Vec<_>>())
+        })
+        .collect::<Vec<_>>();
+    let restores = found.iter().zip([&one, &other].into_iter().cycle());
+    for done in
+        join_all(restores.map(|((room, seats), live)| live.restore(room.clone(), seats.clone())))
+            .await
+    {
+        done.unwrap();
+    }
+    let view = one.view(id, &[host]).await.unwrap().unwrap();
+    let (_, seats) = found.iter().find(|(room, _)| *room == view.room).unwrap();
+    assert_eq!(view.seats, [seats[0].clone()]);
+    assert_eq!(view.count as usize, seats.len());
+    assert_eq!(view.eldest, [host, seats[1].user]);
+    assert_eq!(other.rooms_of(host).await.unwrap(), [id]);
+    let due = one.due(NOW + MINUTE, 100).await.unwrap();
+    assert_eq!(due.len(), seats.len());
+    // The subscription is no data.
+    let after = act(&one, id, host, plays(host, 2.0)).await;
+    assert_eq!(next_revision(&mut feed).await, after.revision.0);
+}
+
+#[tokio::test]
+async fn a_room_is_listened_to_while_somebody_does() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let live = server.live();
+    let (id, host) = seated(&live).await;
+    let channel = format!("{PREFIX}:{{{id}}}:events");
+    let listeners = async || {
+        let (_, count) = server
+            .say::<(String, u64)>(&["PUBSUB", "NUMSUB", &channel])
+            .await;
+        count
+    };
+    assert_eq!(listeners().await, 0);
+    let first = live.subscribe(id).await.unwrap();
+    let mut second = live.subscribe(id).await.unwrap();
+    assert_eq!(listeners().await, 1, "one subscription a process");
+    drop(first);
+    act(&live, id, host, plays(host, 1.0)).await;
+    next_revision(&mut second).await;
+    assert_eq!(listeners().await, 1);
+    drop(second);
+    eventually(async || listeners().await == 0).await;
+    let mut third = live.subscribe(id).await.unwrap();
+    act(&live, id, host, domain::Command::Close(CloseReason::ByHost)).await;
+    next_revision(&mut third).await;
+    assert!(next(&mut third).await.is_none());
+    eventually(async || listeners().await == 0).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_room_for_ever() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let live = server.live();
+    let (id, host) = seated(&live).await;
+    act(&live, id, host, plays(host, 1.0)).await;
+    let connected = Connected {
+        connection: ConnectionId::new(),
+        user: host,
+        room: Some(id),
+    };
+    live.renew(&[connected], NOW + MINUTE).await.unwrap();
+    let keys = server.say::<Vec<String>>(&["KEYS", "*"]).await;
+    let shared = [format!("{PREFIX}:agenda"), format!("{PREFIX}:unrecorded")];
+    let of_rooms_and_users = keys.iter().filter(|key| !shared.contains(key));
+    let mut count = 0;
+    for key in of_rooms_and_users {
+        assert!(key.contains(&format!("{{{id}}}")) || key.contains(&format!("{{{host}}}")));
+        let seconds = server.say::<i64>(&["TTL", key]).await;
+        assert!((1..=24 * 3600).contains(&seconds), "{key}: {seconds}");
+        count += 1;
+    }
+    assert_eq!(count, 6);
+    act(&live, id, host, domain::Command::Close(CloseReason::ByHost)).await;
+    // Whoever looks finds nothing, and it is forgotten.
+    assert_eq!(live.rooms_of(host).await.unwrap(), []);
+    assert_eq!(live.due(NOW + MINUTE, 10).await.unwrap(), []);
+    assert_eq!(live.unrecorded().await.unwrap(), []);
+    live.drop_connections(&[connected], NOW).await.unwrap();
+    assert_eq!(server.say::<Vec<String>>(&["KEYS", "*"]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_is_not_repeated() {
+    for url in ["redis://user:hunter2@host:port", "nonsense-hunter2"] {
+        let refused = RedisLive::new(&Secret::new(url), PREFIX, GRACE, EMPTY_GRACE);
+        let error = refused.map(drop).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
