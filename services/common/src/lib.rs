@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod follow;
 pub mod http;
 pub mod ids;
 pub mod limits;

@@ -6,6 +6,7 @@ mod fanout;
 mod fields;
 mod identity;
 mod json;
+mod meters;
 mod origin;
 mod presence;
 mod rest;
@@ -35,7 +36,12 @@ use tutti_proto::{
     rooms::room_service_client::RoomServiceClient,
 };
 
-use crate::{fanout::Fanout, identity::Identity, rest::problem::Problem, socket::Hub};
+use crate::{
+    fanout::{Fanout, Feeds},
+    identity::Identity,
+    rest::problem::Problem,
+    socket::Hub,
+};
 
 /// The gateway.
 #[derive(Clone)]
@@ -89,7 +95,7 @@ impl Gateway {
         readiness.wait_for(ROOM_SERVICE);
         Self(Arc::new(Parts {
             identity: Identity::new(auth.clone(), clock.clone()),
-            fanout: Fanout::new(room.clone(), clock.clone(), shutdown.clone()),
+            fanout: Fanout::new(Feeds::new(room.clone()), clock.clone(), shutdown.clone()),
             hub: Hub::default(),
             auth,
             room,

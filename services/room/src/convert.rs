@@ -71,20 +71,45 @@ pub(crate) fn room(snapshot: &Snapshot) -> pb::Room {
 }
 
 /// An event of a room, or its snapshot, as it travels.
-pub(crate) fn room_event(room: &Room, event: PbEvent, now: UnixMs) -> pb::RoomEvent {
+fn room_event(room: &Room, event: PbEvent, now: UnixMs) -> pb::RoomEvent {
     pb::RoomEvent {
         room_id: room.id.to_string(),
         version: version(room.version),
         revision: version(room.revision),
+        previous_revision: 0,
+        events_before: 0,
+        is_last: true,
         at: Some(timestamp(now.0)),
         traceparent: None,
         event: Some(event),
     }
 }
 
-/// What happened, as it travels.
-pub(crate) fn encode_event(room: &Room, event: &Event, now: UnixMs) -> pb::RoomEvent {
-    let event = match event {
+/// A room as those who watch it begin with.
+pub(crate) fn snapshot_event(snapshot: &Snapshot, now: UnixMs) -> pb::RoomEvent {
+    room_event(&snapshot.room, PbEvent::Snapshot(room(snapshot)), now)
+}
+
+/// What happened in one change, as it travels. `told` is the change before it that had events.
+pub(crate) fn encode_events(
+    room: &Room,
+    told: Version,
+    events: &[Event],
+    now: UnixMs,
+) -> Vec<pb::RoomEvent> {
+    (0_u32..)
+        .zip(events)
+        .map(|(events_before, event)| pb::RoomEvent {
+            previous_revision: version(told),
+            events_before,
+            is_last: events_before as usize + 1 == events.len(),
+            ..room_event(room, encode_event(room, event), now)
+        })
+        .collect()
+}
+
+fn encode_event(room: &Room, event: &Event) -> PbEvent {
+    match event {
         Event::UserJoined {
             user,
             username,
@@ -134,6 +159,5 @@ pub(crate) fn encode_event(room: &Room, event: &Event, now: UnixMs) -> pb::RoomE
             }
             .into(),
         }),
-    };
-    room_event(room, event, now)
+    }
 }

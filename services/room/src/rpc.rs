@@ -5,14 +5,13 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use tonic::{Request, Response, Status, service::Routes};
 use tutti_common::{
+    follow::follow,
     ids::{ConnectionId, RoomId, UserId},
     shutdown::Shutdown,
     status::{self, Violation},
 };
 use tutti_proto::{
-    rooms::{
-        self as pb, room_event::Event, room_service_server::RoomServiceServer, sync_state_request,
-    },
+    rooms::{self as pb, room_service_server::RoomServiceServer, sync_state_request},
     timestamp,
 };
 
@@ -20,7 +19,7 @@ use crate::{
     convert,
     domain::{PlaybackUpdate, Refusal, Song, SongUpdate},
     error::RoomError,
-    live::{Connected, Feed},
+    live::Connected,
     service::Rooms,
 };
 
@@ -160,6 +159,19 @@ impl pb::room_service_server::RoomService for RoomRpc {
         }))
     }
 
+    async fn get_snapshot(
+        &self,
+        request: Request<pb::GetSnapshotRequest>,
+    ) -> Result<Response<pb::GetSnapshotResponse>, Status> {
+        let id = room(&request.into_inner().room_id)?;
+        let event = snapshot_event(&self.rooms, id)
+            .await?
+            .ok_or(RoomError::NotFound)?;
+        Ok(Response::new(pb::GetSnapshotResponse {
+            event: Some(event),
+        }))
+    }
+
     async fn list_rooms(
         &self,
         request: Request<pb::ListRoomsRequest>,
@@ -296,45 +308,22 @@ impl pb::room_service_server::RoomService for RoomRpc {
         if self.rooms.view(id, &[]).await?.is_none() {
             return Err(RoomError::NotFound.into());
         }
-        // Subscribed first: what happens between the two is heard twice rather than not at all.
         let feed = self
             .rooms
             .live
             .subscribe(id)
             .await
             .map_err(RoomError::from)?;
-        let first = snapshot_event(&self.rooms, id).await?;
+        let first = snapshot_event(&self.rooms, id)
+            .await?
+            .ok_or(RoomError::NotFound)?;
         let rooms = self.rooms.clone();
-        let mut known = first.revision;
-        let events = feed
-            .filter_map(move |heard| {
-                let rooms = rooms.clone();
-                async move {
-                    match heard {
-                        Feed::Event(event) => Some(Ok(event)),
-                        Feed::Gap => match snapshot_event(&rooms, id).await {
-                            // How it ended is still to come.
-                            Err(RoomError::NotFound) => None,
-                            snapshot => Some(snapshot.map_err(Status::from)),
-                        },
-                    }
-                }
-            })
-            // What a snapshot holds already may still come behind it.
-            .filter(move |event| {
-                let is_news = match event {
-                    Ok(event) if matches!(event.event, Some(Event::Snapshot(_))) => {
-                        known = event.revision;
-                        true
-                    }
-                    Ok(event) => event.revision > known,
-                    Err(_) => true,
-                };
-                std::future::ready(is_news)
-            });
+        let events = follow(first, feed, move || {
+            let rooms = rooms.clone();
+            async move { snapshot_event(&rooms, id).await.map_err(Status::from) }
+        });
         let shutdown = self.shutdown.clone();
-        let stream = futures_util::stream::once(std::future::ready(Ok(first)))
-            .chain(events)
+        let stream = events
             .map(|event| {
                 event.map(|event| pb::WatchRoomResponse {
                     event: Some(Arc::unwrap_or_clone(event)),
@@ -345,12 +334,11 @@ impl pb::room_service_server::RoomService for RoomRpc {
     }
 }
 
-async fn snapshot_event(rooms: &Rooms, room: RoomId) -> Result<Arc<pb::RoomEvent>, RoomError> {
-    let snapshot = rooms.snapshot(room).await?;
-    let event = Event::Snapshot(convert::room(&snapshot));
-    Ok(Arc::new(convert::room_event(
-        &snapshot.room,
-        event,
-        rooms.clock.now(),
-    )))
+/// A room as those who watch it begin with; `None` if it is not there.
+async fn snapshot_event(rooms: &Rooms, room: RoomId) -> Result<Option<pb::RoomEvent>, RoomError> {
+    match rooms.snapshot(room).await {
+        Ok(snapshot) => Ok(Some(convert::snapshot_event(&snapshot, rooms.clock.now()))),
+        Err(RoomError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -17,7 +17,7 @@ use tutti_common::{
 
 use crate::{
     RoomSettings,
-    convert::encode_event,
+    convert::encode_events,
     domain::{
         Change, CloseReason, Command, Lease, LeaveReason, Playback, PlaybackUpdate, Room,
         RoomTerms, Seat, SongUpdate, Version, View, apply,
@@ -145,6 +145,7 @@ impl Rooms {
             playback: Playback::stopped(now),
             version: Version::first(now),
             revision: Version::first(now),
+            told: Version::first(now),
             created_at: now,
             last_activity: now,
             empty_since: None,
@@ -199,7 +200,7 @@ impl Rooms {
             let Some(change) = apply(&view, command, now)? else {
                 break;
             };
-            if self.carry_out(view.room.revision, change, now).await? {
+            if self.carry_out(&view.room, change, now).await? {
                 if let Some(connection) = connection {
                     let connected = Connected {
                         connection,
@@ -449,7 +450,7 @@ impl Rooms {
                 continue;
             }
             let after = change.room.clone();
-            if self.carry_out(view.room.revision, change, now).await? {
+            if self.carry_out(&view.room, change, now).await? {
                 return Ok(Some(after));
             }
             if place.is_none() {
@@ -462,7 +463,7 @@ impl Rooms {
     /// First the record, then live state and those who watch: what anybody hears of is not lost.
     async fn carry_out(
         &self,
-        expected: Version,
+        before: &Room,
         change: Change,
         now: UnixMs,
     ) -> Result<bool, RoomError> {
@@ -471,12 +472,8 @@ impl Rooms {
         } else if change.durable {
             self.store.save(&change.room, &change.seats, now).await?;
         }
-        let events = change
-            .events
-            .iter()
-            .map(|event| encode_event(&change.room, event, now))
-            .collect();
-        Ok(self.live.commit(expected, change, events).await?)
+        let events = encode_events(&change.room, before.told, &change.events, now);
+        Ok(self.live.commit(before.revision, change, events).await?)
     }
 
     /// A room as the rules see it, from live state or from the record.
@@ -500,6 +497,7 @@ impl Rooms {
         let now = self.clock.now();
         room.version = room.version.next(now);
         room.revision = room.revision.next(now).max(room.version);
+        room.told = room.revision;
         room.empty_since = seats.is_empty().then_some(now);
         for seat in &mut seats {
             seat.leases.insert(Lease::Visit, now + RETURN);

@@ -98,6 +98,7 @@ fn room(host: UserId) -> Room {
         playback: Playback::stopped(NOW),
         version: Version::first(NOW),
         revision: Version::first(NOW),
+        told: Version::first(NOW),
         created_at: NOW,
         last_activity: NOW,
         empty_since: None,

@@ -146,6 +146,7 @@ fn room(host: UserId) -> Room {
         },
         version: Version::first(NOW),
         revision: Version(NOW.0 + 1),
+        told: Version(NOW.0),
         created_at: UnixMs(NOW.0 - 5),
         last_activity: NOW,
         empty_since: None,

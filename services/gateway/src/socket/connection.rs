@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engineioxide::{DisconnectReason, Socket, Str};
+use serde_json::Value;
 use tutti_common::ids::{ConnectionId, UserId};
 use tutti_proto::rooms;
 
@@ -62,9 +63,14 @@ impl Connection {
             .unwrap_or_else(PoisonError::into_inner) = session_id;
     }
 
-    /// Sends what must not be missed.
+    /// Sends what must not be missed, encoded and counted by the caller.
     pub(crate) fn send(&self, message: Str) {
         super::session::send(&self.socket, message);
+    }
+
+    /// Sends an event that must not be missed.
+    pub(crate) fn send_event(&self, name: &'static str, payload: &Value) {
+        super::session::send_event(&self.socket, name, payload);
     }
 
     /// Sends a state that a newer one makes worthless: a slow reader gets the newest.

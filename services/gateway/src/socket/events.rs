@@ -16,11 +16,7 @@ use tutti_proto::{
     unix_ms,
 };
 
-use super::{
-    Connection,
-    packet::{self, ClientEvent},
-    session::Expiry,
-};
+use super::{Connection, packet::ClientEvent, session::Expiry};
 use crate::{
     Gateway,
     fields::{BadFields, Fields},
@@ -28,7 +24,7 @@ use crate::{
 };
 
 /// What clients may send; `ping` is answered where it arrives.
-const CLIENT_EVENTS: [&str; 7] = [
+pub(crate) const CLIENT_EVENTS: [&str; 7] = [
     "join_room",
     "leave_room_socket",
     "sync_state",
@@ -206,7 +202,7 @@ pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>, room
     if let Err(fault) = join(gateway, connection, &room_id).await {
         tracing::debug!(?fault, "cannot join again");
         let left = shapes::room_left(&room_id, "access_revoked", gateway.clock.now());
-        connection.send(packet::event_to_client("room_left", &left));
+        connection.send_event("room_left", &left);
     }
 }
 
@@ -307,7 +303,7 @@ async fn request_sync(gateway: &Gateway, connection: &Connection, room_id: Strin
     let answer = gateway.rooms().get_state(request).await?.into_inner();
     let now = gateway.clock.now().to_rfc3339().into();
     let state = shapes::state_synced(&room_id, &answer.state.unwrap_or_default(), &now);
-    connection.send(packet::event_to_client("state_synced", &state));
+    connection.send_event("state_synced", &state);
     Ok(state)
 }
 
@@ -359,7 +355,7 @@ async fn authenticate(
     *expiry = Expiry::of(&claims, gateway.clock.now());
     connection.set_session(claims.sid.to_string());
     let payload = json!({ "user_id": connection.user_id, "expires_at": claims.exp.to_rfc3339() });
-    connection.send(packet::event_to_client("authenticated", &payload));
+    connection.send_event("authenticated", &payload);
     Ok(payload)
 }
 

@@ -35,6 +35,7 @@ use tower::ServiceExt;
 use tutti_common::{limits::TokenBucket, status::Reason};
 
 pub(crate) use connection::Connection;
+pub(crate) use events::CLIENT_EVENTS;
 pub(crate) use hub::Hub;
 
 use self::{
@@ -42,7 +43,7 @@ use self::{
     packet::{ClientEvent, Incoming},
     session::Item,
 };
-use crate::Gateway;
+use crate::{Gateway, meters};
 
 /// Events a connection may have waiting. The limit on events keeps it near empty; where that is off, this
 /// bounds what a flood can hold.
@@ -133,9 +134,14 @@ impl Sessions {
 
     fn hear_event(&self, event: ClientEvent, socket: &Arc<Socket<Slot>>) {
         let is_ping = event.name.as_deref() == Some("ping");
-        metrics::counter!("tutti_gateway_events_in_total").increment(1);
+        meters::event_in(event.name.as_deref().unwrap_or_default());
         if !self.is_within_budget(is_ping, socket) {
-            metrics::counter!("tutti_gateway_rate_limited_total", "what" => "socket").increment(1);
+            let limit = if is_ping {
+                "socket_pings"
+            } else {
+                "socket_events"
+            };
+            metrics::counter!("tutti_rate_limited_total", "limit" => limit).increment(1);
             let fault = Fault::new(Reason::RateLimited, "too many events; slow down");
             return session::refuse(socket, event.ack, &fault);
         }
@@ -179,7 +185,7 @@ impl Sessions {
             "received_ms": received_ms,
             "sent_ms": clock.precise_ms(),
         });
-        session::send(socket, packet::event_to_client("pong", &payload));
+        session::send_event(socket, "pong", &payload);
         session::accept(socket, event.ack, payload);
     }
 }

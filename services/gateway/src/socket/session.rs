@@ -16,7 +16,7 @@ use super::{
     events::{self, Fault},
     packet::{self, ClientEvent},
 };
-use crate::{Gateway, identity::IdentityError, presence};
+use crate::{Gateway, identity::IdentityError, meters, presence};
 
 /// How long a connection whose token has run out may stay to bring a fresh one; the contract closes it
 /// within 60 s.
@@ -50,17 +50,28 @@ impl Expiry {
 /// Sends what must not be missed. One whose buffer is full does not read: it is closed, comes back, and
 /// gets the state of then.
 pub(super) fn send(socket: &Socket<Slot>, message: Str) {
-    metrics::counter!("tutti_gateway_events_out_total").increment(1);
-    if socket.emit(message).is_err() {
+    if socket.emit(message).is_err() && !socket.is_closed() {
+        metrics::counter!("tutti_gateway_slow_readers_total").increment(1);
         socket.close(DisconnectReason::TransportError);
     }
+}
+
+/// Sends an event that must not be missed.
+pub(super) fn send_event(socket: &Socket<Slot>, name: &'static str, payload: &Value) {
+    meters::events_out(name, 1);
+    send(socket, packet::event_to_client(name, payload));
+}
+
+fn acknowledge(socket: &Socket<Slot>, ack: i64, payload: &Value) {
+    meters::events_out(meters::ACKNOWLEDGEMENT, 1);
+    send(socket, packet::acknowledgement(ack, payload));
 }
 
 /// Acknowledges what was done, where that was asked for.
 pub(super) fn accept(socket: &Socket<Slot>, ack: Option<i64>, mut payload: Value) {
     if let Some(ack) = ack {
         payload["ok"] = true.into();
-        send(socket, packet::acknowledgement(ack, &payload));
+        acknowledge(socket, ack, &payload);
     }
 }
 
@@ -70,9 +81,9 @@ pub(super) fn refuse(socket: &Socket<Slot>, ack: Option<i64>, fault: &Fault) {
     match ack {
         Some(ack) => {
             let payload = json!({ "ok": false, "error": error });
-            send(socket, packet::acknowledgement(ack, &payload));
+            acknowledge(socket, ack, &payload);
         }
-        None => send(socket, packet::event_to_client("error", &error)),
+        None => send_event(socket, "error", &error),
     }
 }
 
@@ -104,7 +115,7 @@ pub(super) async fn run(
         "timestamp": now.to_rfc3339(),
         "expires_at": claims.exp.to_rfc3339(),
     });
-    send(&socket, packet::event_to_client("connected", &greeting));
+    send_event(&socket, "connected", &greeting);
     serve(
         &gateway,
         &socket,

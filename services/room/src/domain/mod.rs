@@ -56,6 +56,8 @@ pub struct Room {
     pub version: Version,
     /// Rises with every change at all: what orders them.
     pub revision: Version,
+    /// The revision of the last change that had events: who has heard of that one has missed nothing.
+    pub told: Version,
     /// When it was made.
     pub created_at: UnixMs,
     /// When it last changed.

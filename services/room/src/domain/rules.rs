@@ -67,6 +67,16 @@ pub enum Command {
 /// # Errors
 /// Why it may not be.
 pub fn apply(view: &View, command: Command, now: UnixMs) -> Result<Option<Change>, Refusal> {
+    let mut change = decide(view, command, now)?;
+    if let Some(change) = &mut change
+        && !change.events.is_empty()
+    {
+        change.room.told = change.room.revision;
+    }
+    Ok(change)
+}
+
+fn decide(view: &View, command: Command, now: UnixMs) -> Result<Option<Change>, Refusal> {
     match command {
         Command::Join {
             user,
@@ -300,6 +310,7 @@ mod tests {
                 playback: Playback::stopped(NOW),
                 version: Version::first(NOW),
                 revision: Version::first(NOW),
+                told: Version::first(NOW),
                 created_at: NOW,
                 last_activity: NOW,
                 empty_since: None,

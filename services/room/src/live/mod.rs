@@ -3,7 +3,7 @@
 mod local;
 mod redis;
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -15,6 +15,7 @@ use tutti_proto::rooms::RoomEvent;
 
 pub use self::redis::{PREFIX, RedisLive};
 pub use local::LocalLive;
+pub use tutti_common::follow::Heard as Feed;
 
 use crate::domain::{Change, Room, Seat, Version, View};
 
@@ -55,15 +56,6 @@ pub enum Due {
     Seat(RoomId, UserId),
     /// A room that nobody is in.
     Room(RoomId),
-}
-
-/// What a subscriber to a room gets.
-#[derive(Clone, Debug)]
-pub enum Feed {
-    /// The next event.
-    Event(Arc<RoomEvent>),
-    /// Some events are missing here.
-    Gap,
 }
 
 /// A turn with a room; it is over when this is dropped.

@@ -107,6 +107,7 @@ impl RoomRow {
             },
             version: Version(self.version),
             revision: Version(self.revision),
+            told: Version(self.revision),
             created_at: UnixMs::from_datetime(self.created_at),
             last_activity,
             empty_since: seats.is_empty().then_some(last_activity),

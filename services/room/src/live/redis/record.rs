@@ -49,6 +49,8 @@ struct RoomRecord {
     last_activity: i64,
     #[prost(int64, optional, tag = "15")]
     empty_since: Option<i64>,
+    #[prost(int64, tag = "16")]
+    told: i64,
 }
 
 /// A seat without its leases, which change more often.
@@ -86,6 +88,7 @@ pub(super) fn encode_room(room: &Room) -> Vec<u8> {
         created_at: room.created_at.0,
         last_activity: room.last_activity.0,
         empty_since: room.empty_since.map(|since| since.0),
+        told: room.told.0,
     }
     .encode_to_vec()
 }
@@ -114,6 +117,7 @@ pub(super) fn decode_room(id: RoomId, bytes: &[u8]) -> Result<Room, LiveError> {
         },
         version: Version(record.version),
         revision: Version(record.revision),
+        told: Version(record.told),
         created_at: UnixMs(record.created_at),
         last_activity: UnixMs(record.last_activity),
         empty_since: record.empty_since.map(UnixMs),

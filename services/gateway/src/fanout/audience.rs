@@ -1,0 +1,412 @@
+//! Those who hear a room here, and what each is told of its events.
+
+use std::{collections::HashMap, sync::Arc};
+
+use engineioxide::Str;
+use tutti_common::{clock::UnixMs, ids::ConnectionId};
+use tutti_proto::{
+    rooms::{
+        self as pb, HostChangeReason, LeaveReason, Room, RoomEvent, State, UserJoined, UserLeft,
+        room_event::Event,
+    },
+    unix_ms,
+};
+
+use crate::{
+    json, meters,
+    socket::{Connection, packet::event_to_client},
+};
+
+/// Events kept for a connection whose join is under way. A join takes 2 s at most: more than this is a
+/// flood, and the connection is closed rather than left with a gap.
+const PENDING_MAX: usize = 1_024;
+
+/// Those who hear a room here.
+#[derive(Default)]
+pub(super) struct Audience {
+    members: HashMap<ConnectionId, Member>,
+    known: Option<Known>,
+}
+
+struct Member {
+    connection: Arc<Connection>,
+    hears: Hears,
+    /// It is about to leave, and this is why.
+    leaving: Option<&'static str>,
+}
+
+enum Hears {
+    /// Its join is under way; what comes meanwhile is kept.
+    Later(Vec<Arc<RoomEvent>>),
+    /// What is newer than the revision it has.
+    After(u64),
+}
+
+/// A room as of the last event, to notice what a gap hid.
+struct Known {
+    host_id: String,
+    /// Names by id.
+    participants: HashMap<String, String>,
+    /// Whether those are all: a snapshot names the first 500.
+    is_complete: bool,
+}
+
+impl Known {
+    fn of(room: &Room) -> Self {
+        let members = room.members.iter();
+        Self {
+            host_id: room.host_id.clone(),
+            participants: members
+                .map(|member| (member.user_id.clone(), member.username.clone()))
+                .collect(),
+            is_complete: room.members.len() == room.member_count as usize,
+        }
+    }
+
+    /// What must have happened for a room to look like this now.
+    fn missed(&self, now: &Self, room: &Room) -> Vec<Event> {
+        let mut missed = Vec::new();
+        let member_count = room.member_count;
+        let member = |(user_id, username): (&String, &String)| {
+            Some(pb::Member {
+                user_id: user_id.clone(),
+                username: username.clone(),
+            })
+        };
+        if self.is_complete {
+            let came = now.participants.iter();
+            let came = came.filter(|(user_id, _)| !self.participants.contains_key(*user_id));
+            missed.extend(came.map(|who| {
+                Event::UserJoined(UserJoined {
+                    member: member(who),
+                    member_count,
+                })
+            }));
+        }
+        // Behind those who came and before those who went: the host is always one who is there.
+        if self.host_id != now.host_id {
+            missed.push(Event::HostChanged(pb::HostChanged {
+                host_id: now.host_id.clone(),
+                previous_host_id: self.host_id.clone(),
+                reason: HostChangeReason::Disconnected.into(),
+            }));
+        }
+        if now.is_complete {
+            let went = self.participants.iter();
+            let went = went.filter(|(user_id, _)| !now.participants.contains_key(*user_id));
+            missed.extend(went.map(|who| {
+                Event::UserLeft(UserLeft {
+                    member: member(who),
+                    member_count,
+                    reason: LeaveReason::Disconnected.into(),
+                })
+            }));
+        }
+        missed
+    }
+}
+
+impl Audience {
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// A connection is about to join: what comes meanwhile is kept for it. One that hears already goes on.
+    pub(super) fn expect(&mut self, connection: &Arc<Connection>) {
+        self.members.entry(connection.id).or_insert_with(|| Member {
+            connection: connection.clone(),
+            hears: Hears::Later(Vec::new()),
+            leaving: None,
+        });
+    }
+
+    /// Whether a connection's join is done.
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        let member = self.members.get(&id);
+        member.is_some_and(|member| matches!(member.hears, Hears::After(_)))
+    }
+
+    /// A connection is in and has what there was at `revision`: it hears what came after that.
+    pub(super) fn admit(&mut self, connection: &Arc<Connection>, revision: u64) {
+        let member = Member {
+            connection: connection.clone(),
+            hears: Hears::After(revision),
+            leaving: None,
+        };
+        if let Some(before) = self.members.insert(connection.id, member)
+            && let Hears::Later(kept) = before.hears
+        {
+            for event in kept {
+                let mut telling = Telling::of(&event);
+                if let Some(member) = self.members.get_mut(&connection.id) {
+                    telling.tell(member);
+                }
+                self.after(telling);
+            }
+        }
+    }
+
+    pub(super) fn set_leaving(&mut self, id: ConnectionId, reason: Option<&'static str>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.leaving = reason;
+        }
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, id: ConnectionId) -> bool {
+        self.members.remove(&id).is_some()
+    }
+
+    /// Hands an event to everybody it is for, and before it what a gap hid.
+    pub(super) fn hear(&mut self, event: &Arc<RoomEvent>) {
+        let Some(happened) = &event.event else { return };
+        match happened {
+            Event::Snapshot(room) => {
+                let now = Known::of(room);
+                let missed = match &self.known {
+                    Some(known) => known.missed(&now, room),
+                    None => Vec::new(),
+                };
+                self.known = Some(now);
+                for happened in missed {
+                    self.hand_out(&Arc::new(RoomEvent {
+                        event: Some(happened),
+                        ..RoomEvent::clone(event)
+                    }));
+                }
+            }
+            Event::UserJoined(UserJoined { member, .. }) => {
+                if let (Some(known), Some(member)) = (&mut self.known, member) {
+                    let (user_id, username) = (member.user_id.clone(), member.username.clone());
+                    if known.participants.insert(user_id, username).is_some() {
+                        // A gap hid that they had gone.
+                        return;
+                    }
+                }
+            }
+            Event::UserLeft(UserLeft { member, .. }) => {
+                if let (Some(known), Some(member)) = (&mut self.known, member) {
+                    known.participants.remove(&member.user_id);
+                }
+            }
+            Event::HostChanged(changed) => {
+                if let Some(known) = &mut self.known {
+                    known.host_id.clone_from(&changed.host_id);
+                }
+            }
+            Event::StateSynced(_) | Event::RoomClosed(_) => {}
+        }
+        self.hand_out(event);
+    }
+
+    fn hand_out(&mut self, event: &Arc<RoomEvent>) {
+        let mut telling = Telling::of(event);
+        for member in self.members.values_mut() {
+            telling.tell(member);
+        }
+        self.after(telling);
+    }
+
+    fn after(&mut self, telling: Telling<'_>) {
+        if let Some(happened) = &telling.event.event {
+            meters::events_out(name_of(happened), telling.count);
+        }
+        for id in telling.gone {
+            self.members.remove(&id);
+        }
+    }
+}
+
+/// One event on its way to those who are here. It is encoded once, when the first one wants it.
+struct Telling<'a> {
+    event: &'a Arc<RoomEvent>,
+    message: Option<Str>,
+    /// How many were told.
+    count: u64,
+    /// Those who are out afterwards.
+    gone: Vec<ConnectionId>,
+}
+
+impl<'a> Telling<'a> {
+    fn of(event: &'a Arc<RoomEvent>) -> Self {
+        Self {
+            event,
+            message: None,
+            count: 0,
+            gone: Vec::new(),
+        }
+    }
+
+    fn message(&mut self) -> Str {
+        self.count += 1;
+        let event = self.event;
+        self.message.get_or_insert_with(|| encode(event)).clone()
+    }
+
+    /// Tells one connection, if it is for it.
+    fn tell(&mut self, member: &mut Member) {
+        match &mut member.hears {
+            Hears::Later(kept) => {
+                if kept.len() < PENDING_MAX {
+                    kept.push(self.event.clone());
+                } else {
+                    self.gone.push(member.connection.id);
+                    member.connection.close();
+                }
+                return;
+            }
+            Hears::After(revision) if self.event.revision <= *revision => return,
+            Hears::After(_) => {}
+        }
+        let connection = &member.connection;
+        let Some(happened) = &self.event.event else {
+            return;
+        };
+        match happened {
+            Event::Snapshot(_) => connection.send_state(self.message()),
+            Event::StateSynced(synced) => {
+                if synced.connection_id.as_deref() != Some(connection.id_text.as_str()) {
+                    connection.send_state(self.message());
+                }
+            }
+            Event::UserJoined(joined) => {
+                if !is_own(joined.member.as_ref(), connection) {
+                    connection.send(self.message());
+                }
+            }
+            Event::UserLeft(left) if is_own(left.member.as_ref(), connection) => {
+                self.gone.push(connection.id);
+                connection.set_room_id(None);
+                let reason = match left.reason() {
+                    LeaveReason::AccessRevoked => "access_revoked",
+                    LeaveReason::Left | LeaveReason::Unspecified => {
+                        member.leaving.unwrap_or("left")
+                    }
+                    // It lives, whatever the room service thinks.
+                    LeaveReason::Disconnected => {
+                        return connection.rejoin(self.event.room_id.clone());
+                    }
+                };
+                let at = self.event.at.as_ref().map_or(0, unix_ms);
+                let left = json::room_left(&self.event.room_id, reason, UnixMs(at));
+                connection.send_event("room_left", &left);
+            }
+            Event::UserLeft(_) | Event::HostChanged(_) => connection.send(self.message()),
+            Event::RoomClosed(_) => {
+                self.gone.push(connection.id);
+                connection.set_room_id(None);
+                connection.send(self.message());
+            }
+        }
+    }
+}
+
+fn is_own(member: Option<&pb::Member>, connection: &Connection) -> bool {
+    member.is_some_and(|member| member.user_id == connection.user_id)
+}
+
+/// What clients know an event as.
+fn name_of(event: &Event) -> &'static str {
+    match event {
+        Event::Snapshot(_) | Event::StateSynced(_) => "state_synced",
+        Event::UserJoined(_) => "user_joined",
+        Event::UserLeft(_) => "user_left",
+        Event::HostChanged(_) => "host_changed",
+        Event::RoomClosed(_) => "room_closed",
+    }
+}
+
+/// An event as all but the ones it is about see it.
+fn encode(event: &RoomEvent) -> Str {
+    let room_id = &event.room_id;
+    let at = json::time(event.at.as_ref());
+    let nobody = pb::Member::default();
+    let Some(happened) = &event.event else {
+        return Str::default();
+    };
+    let payload = match happened {
+        Event::Snapshot(room) => {
+            let state = State {
+                playback: room.playback,
+                current_song_json: room.current_song_json.clone(),
+                version: event.version,
+            };
+            json::state_synced(room_id, &state, &at)
+        }
+        Event::StateSynced(synced) => {
+            let state = synced.state.clone().unwrap_or_default();
+            json::state_synced(room_id, &state, &at)
+        }
+        Event::UserJoined(joined) => {
+            let member = joined.member.as_ref().unwrap_or(&nobody);
+            json::user_came_or_went(room_id, member, joined.member_count, &at)
+        }
+        Event::UserLeft(left) => {
+            let member = left.member.as_ref().unwrap_or(&nobody);
+            json::user_came_or_went(room_id, member, left.member_count, &at)
+        }
+        Event::HostChanged(changed) => json::host_changed(room_id, changed, event.version, &at),
+        Event::RoomClosed(closed) => json::room_closed(room_id, closed.reason(), &at),
+    };
+    event_to_client(name_of(happened), &payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use tutti_proto::rooms::{Member, Room, room_event::Event};
+
+    use super::Known;
+
+    fn room(host: &str, members: &[&str], member_count: u32) -> Room {
+        Room {
+            host_id: host.to_owned(),
+            members: members
+                .iter()
+                .map(|id| Member {
+                    user_id: (*id).to_owned(),
+                    username: id.to_uppercase(),
+                })
+                .collect(),
+            member_count,
+            ..Room::default()
+        }
+    }
+
+    /// `+` came, `-` went, `!` became host.
+    fn missed(before: &Room, after: &Room) -> Vec<String> {
+        let id = |member: Option<Member>| member.unwrap().user_id;
+        let missed = Known::of(before).missed(&Known::of(after), after);
+        missed
+            .into_iter()
+            .map(|event| match event {
+                Event::UserJoined(joined) => format!("+{}", id(joined.member)),
+                Event::UserLeft(left) => format!("-{}", id(left.member)),
+                Event::HostChanged(changed) => {
+                    format!("!{}<{}", changed.host_id, changed.previous_host_id)
+                }
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_gap_that_hid_nothing_is_not_told_of() {
+        let before = room("a", &["a", "b"], 2);
+        assert_eq!(missed(&before, &before), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_gap_hid_is_told_so_that_the_host_is_always_there() {
+        let before = room("a", &["a", "b"], 2);
+        let after = room("c", &["b", "c"], 2);
+        assert_eq!(missed(&before, &after), ["+c", "!c<a", "-a"]);
+    }
+
+    #[test]
+    fn nobody_is_said_to_have_come_or_gone_who_may_only_not_be_named() {
+        let crowd = room("a", &["a", "b"], 600);
+        let after = room("a", &["a", "c"], 2);
+        assert_eq!(missed(&crowd, &after), ["-b"]);
+        assert_eq!(missed(&after, &crowd), ["+b"]);
+    }
+}

@@ -1,0 +1,287 @@
+//! Rooms that somebody is attached to here: their events come in once and go out to every connection.
+
+mod audience;
+mod feed;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use tutti_common::{clock::SharedClock, follow::closed_meanwhile, shutdown::Shutdown};
+use tutti_proto::{
+    rooms::{Room, RoomEvent, room_event::Event},
+    unix_ms,
+};
+
+use self::audience::Audience;
+pub(crate) use self::feed::Feeds;
+use crate::{meters, socket::Connection};
+
+/// What clients are sent.
+pub(crate) const SERVER_EVENTS: [&str; 11] = [
+    "connected",
+    "authenticated",
+    "room_joined",
+    "room_left",
+    "user_joined",
+    "user_left",
+    "state_synced",
+    "host_changed",
+    "room_closed",
+    "pong",
+    "error",
+];
+
+/// How long to wait before a broken stream is opened again.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// All rooms with a connection here.
+pub(crate) struct Fanout {
+    rooms: LocalRooms,
+    feeds: Feeds,
+    clock: SharedClock,
+    shutdown: Shutdown,
+}
+
+#[derive(Clone, Default)]
+struct LocalRooms(Arc<Mutex<HashMap<String, Arc<LocalRoom>>>>);
+
+impl LocalRooms {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<LocalRoom>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, room_id: &str) -> Option<Arc<LocalRoom>> {
+        self.lock().get(room_id).cloned()
+    }
+
+    /// Stops listening to a room that nobody here is in.
+    fn forget_if_empty(&self, room: &Arc<LocalRoom>) {
+        let mut rooms = self.lock();
+        let is_known = rooms
+            .get(&room.id)
+            .is_some_and(|known| Arc::ptr_eq(known, room));
+        if is_known && room.audience().is_empty() {
+            room.stop.cancel();
+            rooms.remove(&room.id);
+        }
+    }
+}
+
+struct LocalRoom {
+    id: String,
+    audience: Mutex<Audience>,
+    link: watch::Sender<Link>,
+    stop: CancellationToken,
+}
+
+/// Whether the room's events come in.
+#[derive(Clone, Debug)]
+enum Link {
+    Opening,
+    Open,
+    /// The room is not there. Whoever tries to join hears it in the contract's words.
+    Absent,
+    Failed(Status),
+}
+
+impl LocalRoom {
+    fn audience(&self) -> MutexGuard<'_, Audience> {
+        self.audience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fanout {
+    pub(crate) fn new(feeds: Feeds, clock: SharedClock, shutdown: Shutdown) -> Self {
+        Self {
+            rooms: LocalRooms::default(),
+            feeds,
+            clock,
+            shutdown,
+        }
+    }
+
+    /// Begins to keep a room's events for a connection that is about to join, and waits until they come in.
+    /// A connection that is in the room already goes on hearing them.
+    pub(crate) async fn enter(
+        &self,
+        room_id: &str,
+        connection: &Arc<Connection>,
+    ) -> Result<(), Status> {
+        let (room, is_new) = {
+            let mut rooms = self.rooms.lock();
+            let is_new = !rooms.contains_key(room_id);
+            let room = rooms.entry(room_id.to_owned()).or_insert_with(|| {
+                Arc::new(LocalRoom {
+                    id: room_id.to_owned(),
+                    audience: Mutex::default(),
+                    link: watch::channel(Link::Opening).0,
+                    stop: CancellationToken::new(),
+                })
+            });
+            let room = room.clone();
+            room.audience().expect(connection);
+            (room, is_new)
+        };
+        let mut link = room.link.subscribe();
+        if is_new {
+            let feed = take_in(
+                self.rooms.clone(),
+                room.clone(),
+                self.feeds.clone(),
+                self.clock.clone(),
+            );
+            let stop = room.stop.clone();
+            let ending = self.shutdown.clone();
+            self.shutdown.spawn(async move {
+                tokio::select! {
+                    () = feed => {}
+                    () = stop.cancelled() => {}
+                    () = ending.ending() => {}
+                }
+            });
+        }
+        let opened = link.wait_for(|link| !matches!(link, Link::Opening)).await;
+        let opened = opened.map(|link| link.clone());
+        match opened {
+            Ok(Link::Opening | Link::Open | Link::Absent) => Ok(()),
+            Ok(Link::Failed(status)) => {
+                self.turn_back(room_id, connection);
+                Err(status)
+            }
+            Err(_) => {
+                self.turn_back(room_id, connection);
+                Err(Status::unavailable("the gateway is ending"))
+            }
+        }
+    }
+
+    /// The connection did not get in, or is out without a word.
+    pub(crate) fn turn_back(&self, room_id: &str, connection: &Connection) {
+        let Some(room) = self.rooms.get(room_id) else {
+            return;
+        };
+        {
+            let mut audience = room.audience();
+            // One that was in already stays in: only its second join failed.
+            if audience.has(connection.id) && connection.room_id().as_deref() == Some(room_id) {
+                return;
+            }
+            audience.remove(connection.id);
+        }
+        self.rooms.forget_if_empty(&room);
+    }
+
+    /// The connection is in: it is told so, and hears what happens after what it was told.
+    pub(crate) fn attach(&self, connection: &Arc<Connection>, joined: &Room, message: &Value) {
+        connection.set_room_id(Some(joined.room_id.clone()));
+        let Some(room) = self.rooms.get(&joined.room_id) else {
+            return;
+        };
+        let mut audience = room.audience();
+        connection.send_event("room_joined", message);
+        audience.admit(connection, joined.revision);
+    }
+
+    /// The connection is about to leave and this is why, or it is not after all.
+    pub(crate) fn is_leaving(
+        &self,
+        room_id: &str,
+        connection: &Connection,
+        reason: Option<&'static str>,
+    ) {
+        let Some(room) = self.rooms.get(room_id) else {
+            return;
+        };
+        room.audience().set_leaving(connection.id, reason);
+    }
+
+    /// The connection has left: it is told so, unless an event was faster.
+    pub(crate) fn detach(&self, room_id: &str, connection: &Connection, message: &Value) {
+        let Some(room) = self.rooms.get(room_id) else {
+            return;
+        };
+        // Events are handed out under the same lock: one of the two comes first, and tells it.
+        let mut audience = room.audience();
+        if audience.remove(connection.id) {
+            connection.set_room_id(None);
+            connection.send_event("room_left", message);
+        }
+        drop(audience);
+        self.rooms.forget_if_empty(&room);
+    }
+
+    /// The connection is over.
+    pub(crate) fn exit(&self, connection: &Connection) {
+        if let Some(room) = connection
+            .room_id()
+            .and_then(|room_id| self.rooms.get(&room_id))
+        {
+            room.audience().remove(connection.id);
+            self.rooms.forget_if_empty(&room);
+        }
+    }
+
+    /// The room service does not know this connection's seat any more: it joins again.
+    pub(crate) fn lost_seat(&self, connection: &Arc<Connection>) {
+        let Some(room_id) = connection.room_id() else {
+            return;
+        };
+        if let Some(room) = self.rooms.get(&room_id) {
+            room.audience().remove(connection.id);
+            self.rooms.forget_if_empty(&room);
+        }
+        connection.set_room_id(None);
+        connection.rejoin(room_id);
+    }
+}
+
+/// Takes a room's events in for as long as somebody is there.
+async fn take_in(rooms: LocalRooms, room: Arc<LocalRoom>, feeds: Feeds, clock: SharedClock) {
+    loop {
+        match feeds.open(&room.id).await {
+            Ok(mut events) => {
+                while let Some(Ok(event)) = events.next().await {
+                    let is_over = matches!(event.event, Some(Event::RoomClosed(_)));
+                    room.audience().hear(&event);
+                    if let Some(at) = &event.at {
+                        let late_ms = clock.now().0.saturating_sub(unix_ms(at));
+                        meters::fanned_out(Duration::from_millis(late_ms.try_into().unwrap_or(0)));
+                    }
+                    rooms.forget_if_empty(&room);
+                    room.link.send_replace(Link::Open);
+                    if is_over {
+                        return;
+                    }
+                }
+            }
+            Err(status) if status.code() == Code::NotFound => {
+                // Whoever is still here was away when the room was closed.
+                room.audience().hear(&Arc::new(RoomEvent {
+                    at: Some(tutti_proto::timestamp(clock.now().0)),
+                    ..closed_meanwhile(&room.id)
+                }));
+                room.link.send_replace(Link::Absent);
+                return;
+            }
+            Err(status) => {
+                tracing::warn!(%status, "cannot hear of a room");
+                room.link.send_if_modified(|link| {
+                    let is_first = matches!(link, Link::Opening | Link::Failed(_));
+                    if is_first {
+                        *link = Link::Failed(status);
+                    }
+                    is_first
+                });
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}

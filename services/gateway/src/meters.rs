@@ -1,0 +1,55 @@
+//! What is counted for each message: looked up once, since a look-up costs as much as the rest.
+
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
+
+use metrics::{Counter, Histogram};
+
+use crate::{fanout::SERVER_EVENTS, socket::CLIENT_EVENTS};
+
+/// What stands for an acknowledgement, which is no event but is a message all the same.
+pub(crate) const ACKNOWLEDGEMENT: &str = "acknowledgement";
+
+/// What stands for events that are not ours: their names are a stranger's.
+const OTHER: &str = "other";
+
+static IN: LazyLock<HashMap<&'static str, Counter>> = LazyLock::new(|| {
+    let names = CLIENT_EVENTS.into_iter().chain([OTHER]);
+    names
+        .map(|name| {
+            let counter = metrics::counter!("tutti_gateway_events_in_total", "event" => name);
+            (name, counter)
+        })
+        .collect()
+});
+
+static OUT: LazyLock<HashMap<&'static str, Counter>> = LazyLock::new(|| {
+    let names = SERVER_EVENTS.into_iter().chain([ACKNOWLEDGEMENT]);
+    names
+        .map(|name| {
+            let counter = metrics::counter!("tutti_gateway_events_out_total", "event" => name);
+            (name, counter)
+        })
+        .collect()
+});
+
+static FANOUT: LazyLock<Histogram> =
+    LazyLock::new(|| metrics::histogram!("tutti_gateway_fanout_seconds"));
+
+/// A client sent an event.
+pub(crate) fn event_in(name: &str) {
+    if let Some(counter) = IN.get(name).or_else(|| IN.get(OTHER)) {
+        counter.increment(1);
+    }
+}
+
+/// An event went to so many clients.
+pub(crate) fn events_out(name: &str, to: u64) {
+    if let Some(counter) = OUT.get(name) {
+        counter.increment(to);
+    }
+}
+
+/// An event has reached everybody here, so long after the room service accepted it.
+pub(crate) fn fanned_out(after: Duration) {
+    FANOUT.record(after);
+}
