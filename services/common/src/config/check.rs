@@ -1,0 +1,364 @@
+//! Checking the settings: all that is wrong is found before any of it is reported.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use http::Uri;
+
+use super::{LogFormat, Rates, RawSettings, Role, Secret, Settings};
+use crate::rpc::ServiceKeys;
+
+/// Settings that are wrong: the variable's name, and what is the matter with it. Values are not
+/// repeated, since some are secret.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wrong(pub Vec<(&'static str, String)>);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, message) in &self.0 {
+            writeln!(f, "{name}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Wrong {
+    fn add(&mut self, name: &'static str, message: impl Into<String>) {
+        self.0.push((name, message.into()));
+    }
+
+    /// The value, or `T`'s default where it is wrong: the caller reports before anybody uses it.
+    fn keep<T: Default>(&mut self, name: &'static str, value: Result<T, String>) -> T {
+        value.unwrap_or_else(|message| {
+            self.add(name, message);
+            T::default()
+        })
+    }
+
+    fn duration(&mut self, name: &'static str, text: &str) -> Duration {
+        let value = humantime::parse_duration(text.trim())
+            .map_err(|_| "expected a duration such as 15s, 10m, 24h or 30d".to_owned());
+        self.keep(name, value)
+    }
+
+    fn positive(&mut self, name: &'static str, text: &str) -> Duration {
+        let value = self.duration(name, text);
+        if value.is_zero() && !self.0.iter().any(|(wrong, _)| *wrong == name) {
+            self.add(name, "must be longer than nothing");
+        }
+        value
+    }
+
+    fn count<T: std::str::FromStr + Default>(&mut self, name: &'static str, text: &str) -> T {
+        let value = text
+            .trim()
+            .parse()
+            .map_err(|_| "expected a whole number, 0 or more".to_owned());
+        self.keep(name, value)
+    }
+
+    fn addr(&mut self, name: &'static str, text: &str) -> SocketAddr {
+        text.trim().parse().unwrap_or_else(|_| {
+            self.add(name, "expected an address and port such as 127.0.0.1:8000");
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn url(&mut self, name: &'static str, text: Option<&str>, schemes: &[&str]) -> Option<Uri> {
+        let text = text?;
+        match text.parse::<Uri>() {
+            Ok(uri)
+                if uri
+                    .scheme_str()
+                    .is_some_and(|scheme| schemes.contains(&scheme))
+                    && uri.host().is_some() =>
+            {
+                Some(uri)
+            }
+            _ => {
+                self.add(
+                    name,
+                    format!("expected a URL with {}", schemes.join("://, ") + "://"),
+                );
+                None
+            }
+        }
+    }
+
+    fn needed<T>(&mut self, name: &'static str, value: Option<&T>, role: Role) {
+        if value.is_none() && !self.0.iter().any(|(wrong, _)| *wrong == name) {
+            self.add(
+                name,
+                format!(
+                    "is needed by `tutti {}`",
+                    format!("{role:?}").to_lowercase()
+                ),
+            );
+        }
+    }
+}
+
+fn given(value: Option<&String>) -> Option<&str> {
+    value
+        .map(String::as_str)
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+}
+
+impl RawSettings {
+    /// Checks everything for `role`.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    #[expect(clippy::too_many_lines, reason = "one line a setting")]
+    pub fn check(&self, role: Role) -> Result<Settings, Wrong> {
+        let mut wrong = Wrong::default();
+        let database_url = given(self.database_url.as_ref()).map(Secret::new);
+        if let Some(url) = &database_url
+            && !["postgresql://", "postgres://", "sqlite:"]
+                .iter()
+                .any(|scheme| url.expose().starts_with(scheme))
+        {
+            wrong.add("DATABASE_URL", "expected postgresql://… or sqlite:path");
+        }
+        let redis_url = given(self.redis_url.as_ref()).map(Secret::new);
+        if let Some(url) = &redis_url
+            && !["redis://", "rediss://"]
+                .iter()
+                .any(|scheme| url.expose().starts_with(scheme))
+        {
+            wrong.add(
+                "REDIS_URL",
+                "expected redis://… or rediss://…; redis+cluster://… is not there yet",
+            );
+        }
+        let service_keys = match given(self.service_keys.as_ref()) {
+            Some(text) => match ServiceKeys::parse(text) {
+                Ok(keys) => Some(keys),
+                Err(message) => {
+                    wrong.add("SERVICE_KEYS", message);
+                    None
+                }
+            },
+            None => None,
+        };
+        let jwt_private_key_file = given(self.jwt_private_key_file.as_ref()).map(PathBuf::from);
+        let auth_url = wrong.url("AUTH_URL", given(self.auth_url.as_ref()), &["http"]);
+        let room_url = wrong.url("ROOM_URL", given(self.room_url.as_ref()), &["http"]);
+        if role != Role::Standalone {
+            wrong.needed("SERVICE_KEYS", service_keys.as_ref(), role);
+        }
+        if matches!(role, Role::Auth | Role::Room) {
+            wrong.needed("DATABASE_URL", database_url.as_ref(), role);
+        }
+        if role == Role::Auth {
+            wrong.needed("JWT_PRIVATE_KEY_FILE", jwt_private_key_file.as_ref(), role);
+        }
+        if matches!(role, Role::Room | Role::Gateway) {
+            wrong.needed("AUTH_URL", auth_url.as_ref(), role);
+        }
+        if role == Role::Gateway {
+            wrong.needed("ROOM_URL", room_url.as_ref(), role);
+        }
+        let default_http_addr = match role {
+            Role::Gateway => "0.0.0.0:8000",
+            Role::Standalone | Role::Auth | Role::Room => "127.0.0.1:8000",
+        };
+        let allowed_origins = given(self.allowed_origins.as_ref())
+            .into_iter()
+            .flat_map(|list| list.split(','))
+            .map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase())
+            .filter(|origin| !origin.is_empty())
+            .collect::<Vec<_>>();
+        if allowed_origins.iter().any(|origin| !is_origin(origin)) {
+            wrong.add(
+                "ALLOWED_ORIGINS",
+                "expected origins such as https://example.org,http://localhost:3000",
+            );
+        }
+        let otlp_endpoint = wrong.url(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            given(self.otel_exporter_otlp_endpoint.as_ref()),
+            &["http"],
+        );
+        if let Err(error) = self.rust_log.parse::<tracing_subscriber::EnvFilter>() {
+            wrong.add("RUST_LOG", error.to_string());
+        }
+        let log_format = match self.log_format.trim() {
+            "json" => LogFormat::Json,
+            "text" => LogFormat::Text,
+            _ => {
+                wrong.add("LOG_FORMAT", "expected text or json");
+                LogFormat::Text
+            }
+        };
+        let socket_max_payload = wrong.keep(
+            "SOCKET_MAX_PAYLOAD",
+            self.socket_max_payload
+                .trim()
+                .parse::<ByteSize>()
+                .ok()
+                .and_then(|size| usize::try_from(size.as_u64()).ok())
+                .filter(|&size| size >= 1024)
+                .ok_or_else(|| "expected a size of at least 1KiB, such as 64KiB".to_owned()),
+        );
+        let settings = Settings {
+            role,
+            database_url,
+            redis_url,
+            allowed_origins,
+            http_addr: wrong.addr(
+                "HTTP_ADDR",
+                given(self.http_addr.as_ref()).unwrap_or(default_http_addr),
+            ),
+            auth_grpc_addr: wrong.addr("AUTH_GRPC_ADDR", &self.auth_grpc_addr),
+            room_grpc_addr: wrong.addr("ROOM_GRPC_ADDR", &self.room_grpc_addr),
+            auth_url,
+            room_url,
+            service_keys: service_keys.unwrap_or_else(ServiceKeys::ephemeral),
+            admin_addr: wrong.addr(
+                "ADMIN_ADDR",
+                given(self.admin_addr.as_ref()).unwrap_or("127.0.0.1:9090"),
+            ),
+            admin_addr_is_explicit: given(self.admin_addr.as_ref()).is_some(),
+            data_dir: PathBuf::from(&self.data_dir),
+            jwt_private_key_file,
+            access_token_ttl: wrong.positive("ACCESS_TOKEN_TTL", &self.access_token_ttl),
+            refresh_token_ttl: wrong.positive("REFRESH_TOKEN_TTL", &self.refresh_token_ttl),
+            socket_ping_interval: wrong
+                .positive("SOCKET_PING_INTERVAL", &self.socket_ping_interval),
+            socket_ping_timeout: wrong.positive("SOCKET_PING_TIMEOUT", &self.socket_ping_timeout),
+            socket_connect_timeout: wrong
+                .positive("SOCKET_CONNECT_TIMEOUT", &self.socket_connect_timeout),
+            socket_max_payload,
+            trusted_proxies: wrong.count("TRUSTED_PROXIES", &self.trusted_proxies),
+            presence_grace: wrong.duration("PRESENCE_GRACE", &self.presence_grace),
+            room_empty_grace: wrong.duration("ROOM_EMPTY_GRACE", &self.room_empty_grace),
+            friend_request_cooldown: wrong
+                .duration("FRIEND_REQUEST_COOLDOWN", &self.friend_request_cooldown),
+            cleanup_interval: wrong.positive("CLEANUP_INTERVAL", &self.cleanup_interval),
+            rates: Rates {
+                friend_requests_per_hour: wrong.count(
+                    "RATE_FRIEND_REQUESTS_PER_HOUR",
+                    &self.rate_friend_requests_per_hour,
+                ),
+                room_creations_per_hour: wrong.count(
+                    "RATE_ROOM_CREATIONS_PER_HOUR",
+                    &self.rate_room_creations_per_hour,
+                ),
+                socket_events_per_minute: wrong.count(
+                    "RATE_SOCKET_EVENTS_PER_MINUTE",
+                    &self.rate_socket_events_per_minute,
+                ),
+                socket_pings_per_minute: wrong.count(
+                    "RATE_SOCKET_PINGS_PER_MINUTE",
+                    &self.rate_socket_pings_per_minute,
+                ),
+                auth_per_minute: wrong.count("RATE_AUTH_PER_MINUTE", &self.rate_auth_per_minute),
+                login_failures_per_15_minutes: wrong.count(
+                    "RATE_LOGIN_FAILURES_PER_15_MINUTES",
+                    &self.rate_login_failures_per_15_minutes,
+                ),
+                api_per_minute: wrong.count("RATE_API_PER_MINUTE", &self.rate_api_per_minute),
+            },
+            otlp_endpoint,
+            rust_log: self.rust_log.clone(),
+            log_format,
+        };
+        if wrong.0.is_empty() {
+            Ok(settings)
+        } else {
+            Err(wrong)
+        }
+    }
+}
+
+/// Whether it is `scheme://host` or `scheme://host:port` and nothing more.
+fn is_origin(text: &str) -> bool {
+    text.parse::<Uri>().is_ok_and(|uri| {
+        uri.scheme().is_some()
+            && uri.host().is_some()
+            && text.matches('/').count() == 2
+            && uri.query().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, error::ErrorKind};
+
+    use crate::config::{RawSettings, Role};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: RawSettings,
+    }
+
+    fn raw(flags: &[&str]) -> RawSettings {
+        Cli::try_parse_from([&["tutti"], flags].concat())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .settings
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let settings = raw(&[]).check(Role::Standalone).unwrap();
+        assert_eq!(settings.http_addr.to_string(), "127.0.0.1:8000");
+        assert_eq!(settings.socket_max_payload, 64 * 1024);
+        assert_eq!(settings.refresh_token_ttl.as_secs(), 30 * 24 * 3600);
+        assert_eq!(settings.rates.api_per_minute, 600);
+    }
+
+    #[test]
+    fn all_wrong_settings_are_reported_at_once_and_no_value_is_repeated() {
+        let wrong = raw(&[
+            "--database-url=mysql://root:hunter2@db/x",
+            "--redis-url=redis+cluster://:hunter2@redis",
+            "--http-addr=nowhere",
+            "--presence-grace=soon",
+            "--access-token-ttl=0s",
+            "--rate-api-per-minute=-1",
+            "--allowed-origins=https://a.example/path",
+            "--log-format=xml",
+        ])
+        .check(Role::Standalone)
+        .unwrap_err();
+        let names = wrong.0.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        for name in [
+            "DATABASE_URL",
+            "REDIS_URL",
+            "HTTP_ADDR",
+            "PRESENCE_GRACE",
+            "ACCESS_TOKEN_TTL",
+            "RATE_API_PER_MINUTE",
+            "ALLOWED_ORIGINS",
+            "LOG_FORMAT",
+        ] {
+            assert!(names.contains(&name), "{name} is missing from {names:?}");
+        }
+        assert!(!wrong.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_role_of_its_own_says_what_it_needs() {
+        let wrong = raw(&[]).check(Role::Gateway).unwrap_err();
+        let names = wrong.0.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        assert_eq!(names, ["SERVICE_KEYS", "AUTH_URL", "ROOM_URL"]);
+    }
+
+    #[test]
+    fn help_is_help() {
+        let error = Cli::try_parse_from(["tutti", "--help"])
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DisplayHelp);
+        for variable in [
+            "DATABASE_URL",
+            "TUTTI_DATA_DIR",
+            "RATE_LOGIN_FAILURES_PER_15_MINUTES",
+        ] {
+            assert!(error.to_string().contains(variable), "{variable}");
+        }
+    }
+}
