@@ -38,6 +38,7 @@ const VARIABLES = [
   'TRUSTED_PROXIES',
   'PRESENCE_GRACE',
   'ROOM_EMPTY_GRACE',
+  'DRAIN_TIME',
   'FRIEND_REQUEST_COOLDOWN',
   'CLEANUP_INTERVAL',
   'OTEL_EXPORTER_OTLP_ENDPOINT',
@@ -170,6 +171,49 @@ stories('ending', () => {
       assert.equal(typeof (await guest.closed), 'string');
     });
   }
+});
+
+stories('letting go', () => {
+  story('it is not ready, takes nobody new, serves those who are there and lets them go a few at a time', async (t) => {
+    const tutti = await own(t, { DRAIN_TIME: '3s' });
+    const [ann, ben] = await cast(tutti.url, 'ann', 'ben');
+    const room = await createRoom(ann);
+    const host = await enter(ann, room);
+    const crowd = [host];
+    for (let i = 0; i < 30; i++) crowd.push(await enter(ben, room, i % 3 ? 'websocket' : 'polling'));
+    /** @type {{code: number | null, ms: number} | undefined} */
+    let ended;
+    const over = tutti.stop('SIGTERM').then((end) => (ended = end));
+
+    await Promise.race(crowd.map((connection) => connection.closed));
+    const ready = await fetch(`${tutti.url}/readyz`);
+    assert.equal(ready.status, 503);
+    assert.match(await ready.text(), /its end/);
+    const newcomer = await fetch(`${tutti.url}/socket.io/?EIO=4&transport=polling`);
+    isProblem({ status: newcomer.status, headers: newcomer.headers, body: await newcomer.json() }, 503, 'UNAVAILABLE');
+    assert.equal((await ben.get('/api/v1/auth/me')).status, 200, 'calls are answered to the end');
+    const still = crowd.filter((connection) => connection.socket.connected);
+    assert.ok(still.length > 0, 'they do not go all at once');
+    await still[0].fence();
+    assert.equal(ended, undefined);
+
+    const reasons = await Promise.all(crowd.map((connection) => connection.closed));
+    // After a server's own `disconnect` a client would stay away for ever.
+    for (const reason of reasons) assert.match(reason, /^transport (close|error)$/);
+    await over;
+    assert.equal(ended?.code, 0);
+  });
+
+  story('whoever asks twice does not wait', async (t) => {
+    const tutti = await own(t, { DRAIN_TIME: '1h' });
+    const ann = await register(tutti.url, 'ann');
+    const connections = [await connect(ann), await connect(ann)];
+    const over = tutti.stop('SIGTERM');
+    await Promise.race(connections.map((connection) => connection.closed));
+    const { code } = await tutti.stop('SIGTERM');
+    assert.equal(code, 0);
+    await over;
+  });
 });
 
 stories('starting again', () => {

@@ -13,6 +13,9 @@ use tokio::sync::watch;
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(watch::Sender<Vec<&'static str>>);
 
+/// What a process waits for that was told to end: nobody is to send it anything new.
+const THE_END: &str = "its end";
+
 impl Readiness {
     /// Waits for `what` from now on.
     pub fn wait_for(&self, what: &'static str) {
@@ -26,6 +29,17 @@ impl Readiness {
             missing.retain(|&waiting| waiting != what);
             missing.len() < before
         });
+    }
+
+    /// The process was told to end and is not ready again.
+    pub fn end(&self) {
+        self.wait_for(THE_END);
+    }
+
+    /// Whether the process was told to end.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.0.borrow().contains(&THE_END)
     }
 
     /// What is missing; empty means ready.

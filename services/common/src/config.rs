@@ -162,6 +162,9 @@ pub struct RawSettings {
         default_value = "60s"
     )]
     pub room_empty_grace: String,
+    /// Over how long a gateway that is told to end lets its connections go [default: 5s, 0s standalone]
+    #[arg(long, env, global = true, value_name = "DURATION")]
+    pub drain_time: Option<String>,
     /// How long after a rejection its sender may ask again
     #[arg(
         long,
@@ -275,6 +278,7 @@ pub struct Settings {
     pub trusted_proxies: usize,
     pub presence_grace: Duration,
     pub room_empty_grace: Duration,
+    pub drain_time: Duration,
     pub friend_request_cooldown: Duration,
     pub cleanup_interval: Duration,
     pub rates: Rates,

@@ -12,7 +12,7 @@ mod presence;
 mod rest;
 mod socket;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -79,6 +79,9 @@ impl std::fmt::Debug for Gateway {
 const SIGNING_KEYS: &str = "the auth service";
 const ROOM_SERVICE: &str = "the room service";
 
+/// How often some connections are let go.
+const DRAIN_STEP: Duration = Duration::from_millis(100);
+
 impl Gateway {
     /// A gateway that calls the auth service and the room service through these transports.
     #[must_use]
@@ -116,6 +119,10 @@ impl Gateway {
             .layer(axum::middleware::from_fn_with_state(
                 self.clone(),
                 refuse_foreign_pages,
+            ))
+            .layer(axum::middleware::from_fn_with_state(
+                self.clone(),
+                refuse_newcomers,
             ));
         let router = rest::routes()
             .merge(engine)
@@ -138,6 +145,33 @@ impl Gateway {
         self.hub.close_all();
     }
 
+    /// Lets the connections go, a few at a time over `DRAIN_TIME`, so that those who come back to other gateways do
+    /// not come all at once. What they asked for is still done.
+    pub async fn drain(&self) {
+        let over = self.settings.drain_time;
+        let steps = over.as_millis().div_ceil(DRAIN_STEP.as_millis());
+        let connections = self.hub.all();
+        if steps == 0 || connections.is_empty() {
+            return;
+        }
+        tracing::info!(
+            connections = connections.len(),
+            ?over,
+            "letting connections go"
+        );
+        metrics::gauge!("tutti_gateway_draining").set(1.0);
+        let batch = connections
+            .len()
+            .div_ceil(usize::try_from(steps).unwrap_or(usize::MAX));
+        let mut step = tokio::time::interval(DRAIN_STEP);
+        for some in connections.chunks(batch) {
+            step.tick().await;
+            for connection in some {
+                connection.close();
+            }
+        }
+    }
+
     fn auth(&self) -> AuthServiceClient<Transport> {
         AuthServiceClient::new(self.auth.clone())
     }
@@ -148,6 +182,22 @@ impl Gateway {
 
     fn rooms(&self) -> RoomServiceClient<Transport> {
         RoomServiceClient::new(self.room.clone())
+    }
+}
+
+/// Refuses new sockets while the connections here are let go: a balancer that has not noticed yet would only
+/// have them moved twice.
+async fn refuse_newcomers(
+    State(gateway): State<Gateway>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let is_new = !query.split('&').any(|pair| pair.starts_with("sid="));
+    if is_new && gateway.readiness.is_ending() {
+        Problem::unavailable("this gateway is ending; try again").into_response()
+    } else {
+        next.run(request).await
     }
 }
 

@@ -96,6 +96,11 @@ async fn serve(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<()>
         .start(settings, telemetry.metrics.clone(), &shutdown)
         .await?;
     shutdown::signal().await;
+    tokio::select! {
+        () = running.drain() => {}
+        // Whoever asks twice does not want to wait.
+        () = shutdown::signal() => {}
+    }
     if !shutdown.finish(shutdown::GRACE).await {
         tracing::warn!("some work did not end in time");
     }

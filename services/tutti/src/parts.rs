@@ -83,9 +83,13 @@ impl Bound {
                 let auth = parts.dial(settings.auth_url.as_ref(), "gateway")?;
                 let room = parts.dial(settings.room_url.as_ref(), "gateway")?;
                 let address = self.main.local_addr()?;
-                parts.gateway(auth, room, self.main);
+                let gateway = parts.gateway(auth, room, self.main);
                 println!("tutti gateway is listening on http://{address}");
-                Ok(Running::default())
+                Ok(Running {
+                    gateway: Some(gateway),
+                    readiness,
+                    ..Running::default()
+                })
             }
             Role::Auth => {
                 let database = parts.open_database().await?;
@@ -97,7 +101,8 @@ impl Bound {
                     .await?;
                 Ok(Running {
                     database: Some(database),
-                    rooms: None,
+                    readiness,
+                    ..Running::default()
                 })
             }
             Role::Room => {
@@ -111,6 +116,8 @@ impl Bound {
                 Ok(Running {
                     database: Some(database),
                     rooms: Some(rooms),
+                    readiness,
+                    ..Running::default()
                 })
             }
         }
@@ -122,9 +129,19 @@ impl Bound {
 pub(crate) struct Running {
     database: Option<Database>,
     rooms: Option<Rooms>,
+    gateway: Option<Gateway>,
+    readiness: Readiness,
 }
 
 impl Running {
+    /// Is not ready any more, and lets connections go.
+    pub(crate) async fn drain(&self) {
+        self.readiness.end();
+        if let Some(gateway) = &self.gateway {
+            gateway.drain().await;
+        }
+    }
+
     /// Records where the songs are now, and closes the database.
     pub(crate) async fn close(self) {
         if let Some(rooms) = self.rooms
@@ -271,7 +288,7 @@ impl Parts<'_> {
         Ok(rooms)
     }
 
-    fn gateway(&self, auth: Transport, room: Transport, listener: TcpListener) {
+    fn gateway(&self, auth: Transport, room: Transport, listener: TcpListener) -> Gateway {
         let gateway = Gateway::new(
             auth,
             room,
@@ -282,9 +299,10 @@ impl Parts<'_> {
             self.shutdown.clone(),
         );
         let router = gateway.router();
-        self.shutdown.spawn(gateway.run());
+        self.shutdown.spawn(gateway.clone().run());
         self.shutdown
             .spawn(http::serve(listener, router, self.shutdown.clone()));
+        gateway
     }
 
     /// Everything in one process: the services are each other's transport.
@@ -297,7 +315,7 @@ impl Parts<'_> {
         let to_room = self.in_process(tutti_room::routes(rooms.clone(), self.shutdown.clone()))?;
         self.shutdown.spawn(auth.run(self.shutdown.clone()));
         let address = listener.local_addr()?;
-        self.gateway(to_auth, to_room, listener);
+        let gateway = self.gateway(to_auth, to_room, listener);
         self.readiness.ready().await;
         println!("Tutti is ready: http://{address}");
         println!(
@@ -307,6 +325,8 @@ impl Parts<'_> {
         Ok(Running {
             database: Some(database),
             rooms: Some(rooms),
+            gateway: Some(gateway),
+            readiness: self.readiness.clone(),
         })
     }
 

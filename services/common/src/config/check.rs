@@ -8,6 +8,10 @@ use http::Uri;
 use super::{LogFormat, Rates, RawSettings, Role, Secret, Settings};
 use crate::rpc::ServiceKeys;
 
+/// Over how long a gateway lets its connections go. Kubernetes kills 30 s after it asked a process to end, if not told
+/// otherwise.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
 /// Settings that are wrong: the variable's name, and what is the matter with it. Values are not
 /// repeated, since some are secret.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -234,6 +238,12 @@ impl RawSettings {
             trusted_proxies: wrong.count("TRUSTED_PROXIES", &self.trusted_proxies),
             presence_grace: wrong.duration("PRESENCE_GRACE", &self.presence_grace),
             room_empty_grace: wrong.duration("ROOM_EMPTY_GRACE", &self.room_empty_grace),
+            drain_time: match (given(self.drain_time.as_ref()), role) {
+                (Some(text), _) => wrong.duration("DRAIN_TIME", text),
+                (None, Role::Gateway) => DRAIN_TIME,
+                // Its clients have nowhere else to go.
+                (None, Role::Standalone | Role::Auth | Role::Room) => Duration::ZERO,
+            },
             friend_request_cooldown: wrong
                 .duration("FRIEND_REQUEST_COOLDOWN", &self.friend_request_cooldown),
             cleanup_interval: wrong.positive("CLEANUP_INTERVAL", &self.cleanup_interval),

@@ -62,6 +62,11 @@ impl Problem {
         )
     }
 
+    /// A part that is needed does not answer.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Unavailable, detail)
+    }
+
     /// Too often.
     pub(crate) fn limited(wait: std::time::Duration) -> Self {
         let seconds = retry_after_s(wait);
@@ -101,11 +106,7 @@ impl From<IdentityError> for Problem {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::Refused => Self::unauthenticated(),
-            IdentityError::Unavailable => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                Reason::Unavailable,
-                error.to_string(),
-            ),
+            IdentityError::Unavailable => Self::unavailable(error.to_string()),
         }
     }
 }
@@ -139,11 +140,7 @@ impl From<Status> for Problem {
             | Code::Internal
             | Code::DataLoss => {
                 tracing::warn!(code = ?status.code(), message = status.message(), "a part did not answer as it should");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Reason::Unavailable,
-                    "the service is unavailable; try again",
-                )
+                Self::unavailable("the service is unavailable; try again")
             }
         }
     }

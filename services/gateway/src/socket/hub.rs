@@ -40,6 +40,11 @@ impl Hub {
             .collect()
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
+        self.connections().values().cloned().collect()
+    }
+
     fn close_where(&self, which: impl Fn(&Connection) -> bool) {
         let ended = self
             .connections()

@@ -97,7 +97,11 @@ pub(super) async fn run(
         gateway.settings.socket_connect_timeout,
         recognise(&gateway, &socket, &mut queue),
     );
-    let claims = match who.await {
+    let who = tokio::select! {
+        who = who => who,
+        () = gateway.shutdown.ending() => return socket.close(DisconnectReason::ClosingServer),
+    };
+    let claims = match who {
         Ok(Some(claims)) => claims,
         Ok(None) => return,
         Err(_) => return socket.close(DisconnectReason::TransportClose),
