@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
+use http::StatusCode;
 use metrics::{Counter, Histogram};
 
 use crate::{fanout::SERVER_EVENTS, socket::CLIENT_EVENTS};
@@ -52,4 +53,22 @@ pub(crate) fn events_out(name: &str, to: u64) {
 /// An event has reached everybody here, so long after the room service accepted it.
 pub(crate) fn fanned_out(after: Duration) {
     FANOUT.record(after);
+}
+
+/// A REST call was answered.
+pub(crate) fn answered(route: String, status: StatusCode, after: Duration) {
+    let status = status.as_str().to_owned();
+    metrics::histogram!("tutti_http_seconds", "route" => route, "status" => status).record(after);
+}
+
+/// A connection has joined a room.
+pub(crate) fn joined() {
+    metrics::counter!("tutti_gateway_joins_total").increment(1);
+}
+
+/// So many connections are here, and rooms that they are in.
+pub(crate) fn here(connections: usize, rooms: usize) {
+    let gauge = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    metrics::gauge!("tutti_gateway_connections").set(gauge(connections));
+    metrics::gauge!("tutti_gateway_rooms").set(gauge(rooms));
 }

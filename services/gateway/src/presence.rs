@@ -8,7 +8,7 @@ use tutti_proto::{
     rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest},
 };
 
-use crate::{Gateway, ROOM_SERVICE, SIGNING_KEYS};
+use crate::{Gateway, ROOM_SERVICE, SIGNING_KEYS, meters};
 
 /// How often connections are said to be alive; the room service believes it for 10 s.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -29,9 +29,7 @@ pub(crate) async fn renew(gateway: &Gateway) {
             () = gateway.shutdown.ending() => return,
         }
         let connections = gateway.hub.reports();
-        metrics::gauge!("tutti_gateway_connections").set(f64::from(
-            u32::try_from(connections.len()).unwrap_or(u32::MAX),
-        ));
+        meters::here(connections.len(), gateway.fanout.len());
         // With none to report it still asks whether the room service is there.
         let mut rest = connections.as_slice();
         loop {

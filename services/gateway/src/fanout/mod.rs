@@ -108,6 +108,11 @@ impl Fanout {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rooms.lock().len()
+    }
+
     /// Begins to keep a room's events for a connection that is about to join, and waits until they come in.
     /// A connection that is in the room already goes on hearing them.
     pub(crate) async fn enter(

@@ -6,6 +6,8 @@ pub(crate) mod problem;
 mod request;
 mod rooms;
 
+use std::time::Instant;
+
 use axum::{
     Json, Router,
     extract::{MatchedPath, Request},
@@ -20,7 +22,7 @@ use tracing::Instrument as _;
 use tutti_common::{status::Reason, telemetry};
 
 use self::problem::Problem;
-use crate::Gateway;
+use crate::{Gateway, meters};
 
 /// What a handler answers.
 type Answer = Result<Response, Problem>;
@@ -86,7 +88,10 @@ async fn traced_and_never_cached(
         http.response.status_code = tracing::field::Empty,
     );
     telemetry::continue_trace(&span, request.headers());
+    let begun = Instant::now();
+    let route = route.to_owned();
     let mut response = next.run(request).instrument(span.clone()).await;
+    meters::answered(route, response.status(), begun.elapsed());
     span.record("http.response.status_code", response.status().as_u16());
     response
         .headers_mut()

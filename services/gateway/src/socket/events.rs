@@ -20,7 +20,7 @@ use super::{Connection, packet::ClientEvent, session::Expiry};
 use crate::{
     Gateway,
     fields::{BadFields, Fields},
-    json as shapes,
+    json as shapes, meters,
 };
 
 /// What clients may send; `ping` is answered where it arrives.
@@ -191,6 +191,7 @@ async fn join(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) ->
     }
     let joined = shapes::room_joined(&room, &connection.user_id, gateway.clock.now());
     gateway.fanout.attach(connection, &room, &joined);
+    meters::joined();
     Ok(joined)
 }
 
