@@ -1,9 +1,10 @@
 //! Following a room: its snapshot, then its events, each once and in order. What carries events may lose, double or
 //! reorder them; whoever follows notices, and takes a snapshot again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
+use tokio::time::timeout;
 use tutti_proto::rooms::{RoomCloseReason, RoomClosed, RoomEvent, room_event::Event};
 
 /// What comes from where a room's events are published.
@@ -70,6 +71,19 @@ impl Place {
     }
 }
 
+/// How long the word of how a room ended may take to arrive when the room is gone already.
+const STILL_COMING: Duration = Duration::from_millis(500);
+
+async fn how_it_ended(mut feed: impl Stream<Item = Heard> + Unpin) -> Option<Arc<RoomEvent>> {
+    loop {
+        if let Heard::Event(event) = feed.next().await?
+            && let Some(Event::RoomClosed(_)) = event.event
+        {
+            return Some(event);
+        }
+    }
+}
+
 /// What those who were away when a room ended are told.
 #[must_use]
 pub fn closed_meanwhile(room_id: &str) -> RoomEvent {
@@ -125,7 +139,12 @@ where
                         place = Place::after_snapshot(event.revision);
                         (Ok(Arc::new(event)), Some((feed, snapshot, place)))
                     }
-                    Ok(None) => (Ok(Arc::new(closed_meanwhile(&room_id))), None),
+                    Ok(None) => {
+                        let end = timeout(STILL_COMING, how_it_ended(&mut feed)).await;
+                        let end = end.ok().flatten();
+                        let end = end.unwrap_or_else(|| Arc::new(closed_meanwhile(&room_id)));
+                        (Ok(end), None)
+                    }
                     Err(error) => (Err(error), None),
                 });
             }
@@ -245,7 +264,10 @@ mod tests {
             event: Some(Event::RoomClosed(RoomClosed::default())),
             ..RoomEvent::default()
         }));
-        let feed = vec![closed, event(12, 11, 0, 1)];
+        let feed = vec![closed.clone(), event(12, 11, 0, 1)];
+        assert_eq!(told(feed, None).await, [('s', 10, 0), ('c', 11, 0)]);
+        // How it ended is still on its way.
+        let feed = vec![Heard::Gap, event(12, 11, 0, 1), closed];
         assert_eq!(told(feed, None).await, [('s', 10, 0), ('c', 11, 0)]);
     }
 

@@ -23,7 +23,7 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, Role, Settings};
 
 /// Where the upper bounds of duration histograms lie, in seconds.
 const DURATION_BUCKETS: [f64; 12] = [
@@ -63,7 +63,11 @@ impl Telemetry {
 /// # Errors
 /// When the process has a logger or a recorder already, or the exporter cannot be made.
 pub fn init(settings: &Settings) -> anyhow::Result<Telemetry> {
-    let traces = settings.otlp_endpoint.as_ref().map(exporter).transpose()?;
+    let traces = settings
+        .otlp_endpoint
+        .as_ref()
+        .map(|endpoint| exporter(endpoint, settings.role))
+        .transpose()?;
     let layer = traces
         .as_ref()
         .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("tutti")));
@@ -94,7 +98,17 @@ fn filter(wanted: &str) -> anyhow::Result<EnvFilter> {
         })
 }
 
-fn exporter(endpoint: &Uri) -> anyhow::Result<SdkTracerProvider> {
+/// What a process is called in traces.
+fn service_name(role: Role) -> &'static str {
+    match role {
+        Role::Standalone => "tutti",
+        Role::Auth => "tutti-auth",
+        Role::Room => "tutti-room",
+        Role::Gateway => "tutti-gateway",
+    }
+}
+
+fn exporter(endpoint: &Uri, role: Role) -> anyhow::Result<SdkTracerProvider> {
     global::set_text_map_propagator(TraceContextPropagator::new());
     let endpoint = format!("{}/v1/traces", endpoint.to_string().trim_end_matches('/'));
     let exporter = SpanExporter::builder()
@@ -104,7 +118,11 @@ fn exporter(endpoint: &Uri) -> anyhow::Result<SdkTracerProvider> {
         .build()?;
     Ok(SdkTracerProvider::builder()
         .with_span_processor(BatchSpanProcessor::builder(exporter, runtime::Tokio).build())
-        .with_resource(Resource::builder().with_service_name("tutti").build())
+        .with_resource(
+            Resource::builder()
+                .with_service_name(service_name(role))
+                .build(),
+        )
         .build())
 }
 
