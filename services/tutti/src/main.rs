@@ -9,7 +9,7 @@ use clap::{Parser as _, error::ErrorKind};
 use tutti_auth::keys::SigningKeys;
 use tutti_common::{
     config::{Role, Settings, Wrong},
-    shutdown::{self, Shutdown},
+    shutdown::{self, Shutdown, Signals},
     telemetry::{self, Telemetry},
 };
 
@@ -90,16 +90,18 @@ async fn run(command: Option<Command>, settings: Settings) -> anyhow::Result<()>
 
 async fn serve(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
+    // Before anybody is told that it runs, and may end it.
+    let mut signals = Signals::catch()?;
     // Every port is bound before any work begins.
     let bound = Bound::bind(settings).await?;
     let running = bound
         .start(settings, telemetry.metrics.clone(), &shutdown)
         .await?;
-    shutdown::signal().await;
+    signals.next().await;
     tokio::select! {
         () = running.drain() => {}
         // Whoever asks twice does not want to wait.
-        () = shutdown::signal() => {}
+        () = signals.next() => {}
     }
     if !shutdown.finish(shutdown::GRACE).await {
         tracing::warn!("some work did not end in time");
