@@ -19,7 +19,7 @@ use axum::{
 use serde_json::Value;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
-use tutti_common::{status::Reason, telemetry};
+use tutti_common::{rpc, status::Reason, telemetry};
 
 use self::problem::Problem;
 use crate::{Gateway, meters};
@@ -90,7 +90,8 @@ async fn traced_and_never_cached(
     telemetry::continue_trace(&span, request.headers());
     let begun = Instant::now();
     let route = route.to_owned();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let answer = rpc::answer_by(begun + rpc::DEADLINE, next.run(request));
+    let mut response = answer.instrument(span.clone()).await;
     meters::answered(route, response.status(), begun.elapsed());
     span.record("http.response.status_code", response.status().as_u16());
     response

@@ -15,6 +15,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use axum::{
@@ -148,7 +149,7 @@ impl Sessions {
         if is_ping {
             self.pong(&event, socket);
         } else {
-            queue(Item::Event(event), socket);
+            queue(Item::Event(event, Instant::now()), socket);
         }
     }
 
@@ -198,7 +199,7 @@ fn queue(item: Item, socket: &Socket<Slot>) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let Some(queue) = queue.as_ref() else { return };
-    if let Err(mpsc::error::TrySendError::Full(Item::Event(event))) = queue.try_send(item) {
+    if let Err(mpsc::error::TrySendError::Full(Item::Event(event, _))) = queue.try_send(item) {
         let fault = Fault::new(
             Reason::RateLimited,
             "too many events are waiting; slow down",

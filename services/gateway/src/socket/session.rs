@@ -9,7 +9,7 @@ use engineioxide::{DisconnectReason, Socket, Str};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
-use tutti_common::{clock::UnixMs, status::Reason, token::AccessClaims};
+use tutti_common::{clock::UnixMs, rpc, status::Reason, token::AccessClaims};
 
 use super::{
     Connection, Slot,
@@ -26,8 +26,8 @@ const EXPIRED_GRACE: Duration = Duration::from_secs(30);
 pub(super) enum Item {
     /// It says who it is.
     Connect(Value),
-    /// It wants something.
-    Event(ClientEvent),
+    /// It wants something, and said so then.
+    Event(ClientEvent, std::time::Instant),
     /// Its seat in a room was lost while it lives: it joins again.
     Rejoin(String),
 }
@@ -205,7 +205,7 @@ async fn serve(
             // It has said so already.
             Some(Item::Connect(_)) => {}
             Some(Item::Rejoin(room_id)) => events::rejoin(gateway, connection, room_id).await,
-            Some(Item::Event(event)) => {
+            Some(Item::Event(event, received)) => {
                 let ack = event.ack;
                 let span = tracing::info_span!(
                     "event",
@@ -213,7 +213,9 @@ async fn serve(
                     otel.kind = "server"
                 );
                 let done = events::handle(gateway, connection, event, &mut expiry);
-                match done.instrument(span).await {
+                // What had to wait for others before it has less time left.
+                let done = rpc::answer_by(received + rpc::DEADLINE, done.instrument(span));
+                match done.await {
                     Ok(payload) => accept(socket, ack, payload),
                     Err(fault) => refuse(socket, ack, &fault),
                 }
