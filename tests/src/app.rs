@@ -20,6 +20,7 @@ use tutti_common::{
     config::{Rates, Secret},
     ids::UserId,
     limits::SlidingLog,
+    redis::{Bus, Redis, RedisUrl},
     rpc::{self, GuardLayer, ServiceKeys, Transport},
     shutdown::Shutdown,
     sql::Database,
@@ -246,7 +247,11 @@ impl Running {
 fn live_state(plan: &Builder, prefix: &str) -> Arc<dyn LiveState> {
     let (grace, empty_grace) = (plan.settings.presence_grace, plan.settings.room_empty_grace);
     match redis_url(plan) {
-        Some(url) => Arc::new(RedisLive::new(&url, prefix, grace, empty_grace).unwrap()),
+        Some(url) => {
+            let redis = Redis::new(&RedisUrl::parse(&url, None).unwrap());
+            let bus = Bus::start(redis.clone());
+            Arc::new(RedisLive::new(redis, bus, prefix, grace, empty_grace))
+        }
         None => Arc::new(LocalLive::new(grace, empty_grace)),
     }
 }

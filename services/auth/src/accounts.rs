@@ -159,6 +159,7 @@ impl Accounts {
         );
         let key = format!("login:{whose}:{}", address.unwrap_or_default());
         let rule = Rule {
+            name: "login_failures",
             max: self.settings.rates.login_failures_per_15_minutes,
             window: 15 * MINUTE,
         };
@@ -261,6 +262,7 @@ impl Accounts {
             return Ok(());
         };
         let rule = Rule {
+            name: "auth",
             max: self.settings.rates.auth_per_minute,
             window: MINUTE,
         };

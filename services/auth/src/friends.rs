@@ -112,6 +112,7 @@ impl Friends {
         }
         let now = self.clock.now();
         let rule = Rule {
+            name: "friend_requests",
             max: self.settings.rates.friend_requests_per_hour,
             window: Duration::from_hours(1),
         };

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use clap::Args;
 use http::Uri;
 
-use crate::rpc::ServiceKeys;
+use crate::{redis::RedisUrl, rpc::ServiceKeys};
 
 mod check;
 
@@ -41,9 +41,13 @@ pub struct RawSettings {
     /// Where the SQL database is: postgresql://… or sqlite:path [default: SQLite in the data folder when standalone]
     #[arg(long, env, global = true, hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Where Redis is, for live state that room services share: redis://… or rediss://… [default: none, live state in this process]
+    /// Where Redis is, for what processes share: `redis://host`, `redis+sentinel://host,host/master` or
+    /// `redis+cluster://host,host`; with TLS `rediss…` [default: none, each process by itself]
     #[arg(long, env, global = true, hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<String>,
+    /// PEM file of the certificates to trust with `rediss…` [default: those the system trusts]
+    #[arg(long, env, global = true, value_name = "PATH")]
+    pub redis_tls_ca_file: Option<String>,
     /// Other origins whose pages may use this server, comma-separated [default: same origin only]
     #[arg(long, env, global = true, value_name = "ORIGINS")]
     pub allowed_origins: Option<String>,
@@ -255,7 +259,7 @@ pub enum LogFormat {
 pub struct Settings {
     pub role: Role,
     pub database_url: Option<Secret>,
-    pub redis_url: Option<Secret>,
+    pub redis_url: Option<RedisUrl>,
     pub allowed_origins: Vec<String>,
     pub http_addr: SocketAddr,
     pub auth_grpc_addr: SocketAddr,

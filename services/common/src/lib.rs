@@ -1,4 +1,4 @@
-//! What every part of Tutti needs and none of them is about: time, ids, settings, limits, serving
+//! What every part of Tutti needs and none of them is about: time, ids, settings, limits, Redis, serving
 //! and calling, telemetry, orderly shutdown. No business rules.
 
 pub mod admin;
@@ -8,6 +8,7 @@ pub mod follow;
 pub mod http;
 pub mod ids;
 pub mod limits;
+pub mod redis;
 pub mod rpc;
 pub mod shutdown;
 pub mod sql;

@@ -126,6 +126,7 @@ impl Rooms {
             .map_err(RoomError::Invalid)?;
         let now = self.clock.now();
         let rule = Rule {
+            name: "room_creations",
             max: self.settings.rates.room_creations_per_hour,
             window: Duration::from_hours(1),
         };

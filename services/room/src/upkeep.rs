@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tonic::{Response, Status, Streaming};
-use tutti_common::{rpc::Transport, shutdown::Shutdown};
+use tutti_common::{clock::UnixMs, rpc::Transport, shutdown::Shutdown};
 use tutti_proto::auth::{
     FriendshipEnded, WatchAccountsRequest, WatchAccountsResponse,
     auth_service_client::AuthServiceClient, watch_accounts_response::Event,
@@ -14,7 +14,7 @@ use tutti_proto::auth::{
 use crate::{
     domain::{CloseReason, Command, LeaveReason},
     error::RoomError,
-    live::Due,
+    live::{CLAIM, Due},
     service::Rooms,
 };
 
@@ -149,12 +149,22 @@ impl Rooms {
     /// # Errors
     /// When the record does not answer; what is not there yet will be tried again.
     pub async fn record_positions(&self) -> Result<(), RoomError> {
-        let rooms = self.live.unrecorded().await?;
-        for (done, batch) in rooms.chunks(BATCH).enumerate() {
-            if let Err(error) = self.store.save_positions(batch).await {
-                self.live.still_unrecorded(&rooms[done * BATCH..]).await?;
-                return Err(error.into());
-            }
+        self.record_positions_as_of(self.clock.now()).await
+    }
+
+    /// The same at the end of this process: what it has claimed already is claimed once more.
+    ///
+    /// # Errors
+    /// When the record does not answer.
+    pub async fn record_last_positions(&self) -> Result<(), RoomError> {
+        self.record_positions_as_of(self.clock.now() + CLAIM).await
+    }
+
+    async fn record_positions_as_of(&self, now: UnixMs) -> Result<(), RoomError> {
+        let rooms = self.live.unrecorded(now).await?;
+        for batch in rooms.chunks(BATCH) {
+            self.store.save_positions(batch).await?;
+            self.live.recorded(batch, now).await?;
         }
         Ok(())
     }

@@ -1,18 +1,17 @@
 //! What live state in Redis promises beyond what every engine does: processes share it, and it gets over the loss of
 //! Redis. Told where `TEST_REDIS_URL` is set, on Redis servers of its own.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+#[path = "../../common/tests/servers/mod.rs"]
+mod servers;
+
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
-use tempfile::TempDir;
+use servers::{Server, eventually, redis_and_bus_at};
 use tutti_common::{
     clock::UnixMs,
-    config::Secret,
     ids::{ConnectionId, RoomId, UserId},
+    redis::PREFIX,
 };
 use tutti_proto::rooms::RoomEvent;
 use tutti_room::{
@@ -20,7 +19,7 @@ use tutti_room::{
         self, Change, CloseReason, Lease, Playback, PlaybackUpdate, Room, RoomName, RoomTerms,
         Seat, Song, SongUpdate, Version, apply,
     },
-    live::{Connected, Due, Feed, LiveState as _, PREFIX, RedisLive},
+    live::{Connected, Due, Feed, LiveState as _, RedisLive},
 };
 
 const NOW: UnixMs = UnixMs(1_704_067_200_000);
@@ -31,99 +30,16 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// What a call may take: its deadline of a second, and what a busy machine adds.
 const SOON: Duration = Duration::from_secs(2);
 
-/// A Redis that can be killed. It ends with this.
-struct Server {
-    port: u16,
-    folder: TempDir,
-    child: Option<Child>,
+/// Live state as one process has it.
+fn live_at(url: &str) -> RedisLive {
+    let (redis, bus) = redis_and_bus_at(url);
+    RedisLive::new(redis, bus, PREFIX, GRACE, EMPTY_GRACE)
 }
 
 impl Server {
-    /// On a free port, with nothing in it; `None` where Redis is not to be tested.
-    async fn start() -> Option<Self> {
-        if std::env::var_os("TEST_REDIS_URL").is_none() {
-            eprintln!("TEST_REDIS_URL is not set: not told on Redis");
-            return None;
-        }
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let mut server = Self {
-            port: free.local_addr().unwrap().port(),
-            folder: tempfile::tempdir().unwrap(),
-            child: None,
-        };
-        drop(free);
-        server.run().await;
-        Some(server)
-    }
-
-    /// Starts it, empty, where it was before.
-    async fn run(&mut self) {
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--port", &self.port.to_string()])
-            .current_dir(self.folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-        let live = self.live();
-        eventually(async || live.ping().await.is_ok()).await;
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    /// Sends a signal that `kill` knows by that name.
-    fn signal(&self, name: &str) {
-        let id = self.child.as_ref().unwrap().id();
-        let kill = Command::new("kill")
-            .args([&format!("-{name}"), &id.to_string()])
-            .status();
-        assert!(kill.unwrap().success());
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Live state as one process has it.
     fn live(&self) -> RedisLive {
-        RedisLive::new(&Secret::new(&self.url()), PREFIX, GRACE, EMPTY_GRACE).unwrap()
+        live_at(&self.url())
     }
-
-    /// Says something to Redis that no process would.
-    async fn say<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let mut command = redis::cmd(words[0]);
-        for word in &words[1..] {
-            command.arg(word);
-        }
-        command.query_async(&mut connection).await.unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Asks until it is so.
-async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
-    let patience = Duration::from_secs(20);
-    let asked = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(patience, asked)
-        .await
-        .expect("it becomes so");
 }
 
 /// A room in which everything is set.
@@ -294,7 +210,7 @@ async fn of_two_processes_one_gets_what_is_due_or_not_recorded() {
         .collect::<Vec<_>>();
     due.sort_unstable();
     assert_eq!(due, seats);
-    let claims = [&one, &other, &one, &other].map(RedisLive::unrecorded);
+    let claims = [&one, &other, &one, &other].map(|live| live.unrecorded(NOW));
     let rooms = join_all(claims).await.into_iter().flat_map(Result::unwrap);
     let mut rooms = rooms.map(|room| room.id).collect::<Vec<_>>();
     rooms.sort_unstable();
@@ -519,7 +435,7 @@ async fn nothing_is_left_of_a_room_for_ever() {
     };
     live.renew(&[connected], NOW + MINUTE).await.unwrap();
     let keys = server.say::<Vec<String>>(&["KEYS", "*"]).await;
-    let shared = [format!("{PREFIX}:agenda"), format!("{PREFIX}:unrecorded")];
+    let shared = [format!("{PREFIX}:agenda"), format!("{PREFIX}:positions")];
     let of_rooms_and_users = keys.iter().filter(|key| !shared.contains(key));
     let mut count = 0;
     for key in of_rooms_and_users {
@@ -533,16 +449,7 @@ async fn nothing_is_left_of_a_room_for_ever() {
     // Whoever looks finds nothing, and it is forgotten.
     assert_eq!(live.rooms_of(host).await.unwrap(), []);
     assert_eq!(live.due(NOW + MINUTE, 10).await.unwrap(), []);
-    assert_eq!(live.unrecorded().await.unwrap(), []);
+    assert_eq!(live.unrecorded(NOW).await.unwrap(), []);
     live.drop_connections(&[connected], NOW).await.unwrap();
     assert_eq!(server.say::<Vec<String>>(&["KEYS", "*"]).await, [""; 0]);
-}
-
-#[tokio::test]
-async fn an_address_that_cannot_be_used_is_not_repeated() {
-    for url in ["redis://user:hunter2@host:port", "nonsense-hunter2"] {
-        let refused = RedisLive::new(&Secret::new(url), PREFIX, GRACE, EMPTY_GRACE);
-        let error = refused.map(drop).unwrap_err().to_string();
-        assert!(!error.contains("hunter2"), "{error}");
-    }
 }

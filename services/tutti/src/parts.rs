@@ -12,7 +12,8 @@ use tutti_common::{
     clock::{SharedClock, SystemClock},
     config::{Role, Secret, Settings},
     http,
-    limits::{Limiter, SlidingLog},
+    limits::{Limiter, RedisLimiter, SlidingLog},
+    redis::{Bus, PREFIX, Redis},
     rpc::{self, GuardLayer, Transport},
     shutdown::Shutdown,
     sql::Database,
@@ -20,7 +21,7 @@ use tutti_common::{
 use tutti_gateway::Gateway;
 use tutti_room::{
     RemotePeople, RoomSettings, Rooms,
-    live::{LiveState, LocalLive, PREFIX, RedisLive},
+    live::{LiveState, LocalLive, RedisLive},
 };
 
 const DATABASE: &str = "the database";
@@ -69,12 +70,18 @@ impl Bound {
             let router = admin::router(readiness.clone(), metrics);
             shutdown.spawn(http::serve(admin, router, shutdown.clone()));
         }
+        let redis = settings.redis_url.as_ref().map(Redis::new);
+        let limiter: Arc<dyn Limiter> = match &redis {
+            Some(redis) => Arc::new(RedisLimiter::new(redis.clone(), PREFIX)),
+            None => Arc::new(SlidingLog::default()),
+        };
         let parts = Parts {
             settings,
             shutdown,
             readiness: &readiness,
             clock: Arc::new(SystemClock),
-            limiter: Arc::new(SlidingLog::default()),
+            redis,
+            limiter,
             guard: GuardLayer::new(settings.service_keys.clone(), shutdown.clone()),
         };
         match settings.role {
@@ -108,7 +115,7 @@ impl Bound {
             Role::Room => {
                 let database = parts.open_database().await?;
                 let accounts = parts.dial(settings.auth_url.as_ref(), "room")?;
-                let rooms = parts.room(&database, accounts)?;
+                let rooms = parts.room(&database, accounts);
                 let routes = tutti_room::routes(rooms.clone(), shutdown.clone());
                 parts
                     .serve("room", self.main, routes, tutti_room::SERVICES)
@@ -145,7 +152,7 @@ impl Running {
     /// Records where the songs are now, and closes the database.
     pub(crate) async fn close(self) {
         if let Some(rooms) = self.rooms
-            && let Err(error) = rooms.record_positions().await
+            && let Err(error) = rooms.record_last_positions().await
         {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -203,8 +210,8 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
-async fn have_once_it_answers(live: Arc<RedisLive>, readiness: Readiness, shutdown: Shutdown) {
-    while let Err(error) = live.ping().await {
+async fn have_once_it_answers(redis: Redis, readiness: Readiness, shutdown: Shutdown) {
+    while let Err(error) = redis.ping().await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "waiting for Redis"
@@ -222,6 +229,8 @@ struct Parts<'a> {
     shutdown: &'a Shutdown,
     readiness: &'a Readiness,
     clock: SharedClock,
+    /// What processes share, where that is set.
+    redis: Option<Redis>,
     limiter: Arc<dyn Limiter>,
     guard: GuardLayer,
 }
@@ -253,27 +262,32 @@ impl Parts<'_> {
     }
 
     /// Live state, in Redis where that is set.
-    fn live(&self, settings: &RoomSettings) -> anyhow::Result<Arc<dyn LiveState>> {
+    fn live(&self, settings: &RoomSettings) -> Arc<dyn LiveState> {
         let (grace, empty_grace) = (settings.presence_grace, settings.room_empty_grace);
-        let Some(url) = &self.settings.redis_url else {
-            return Ok(Arc::new(LocalLive::new(grace, empty_grace)));
+        let Some(redis) = &self.redis else {
+            return Arc::new(LocalLive::new(grace, empty_grace));
         };
-        let live = RedisLive::new(url, PREFIX, grace, empty_grace).context("REDIS_URL")?;
-        let live = Arc::new(live);
         self.readiness.wait_for(REDIS);
         self.shutdown.spawn(have_once_it_answers(
-            live.clone(),
+            redis.clone(),
             self.readiness.clone(),
             self.shutdown.clone(),
         ));
-        Ok(live)
+        let bus = Bus::start(redis.clone());
+        Arc::new(RedisLive::new(
+            redis.clone(),
+            bus,
+            PREFIX,
+            grace,
+            empty_grace,
+        ))
     }
 
     /// The room service, at work.
-    fn room(&self, database: &Database, accounts: Transport) -> anyhow::Result<Rooms> {
+    fn room(&self, database: &Database, accounts: Transport) -> Rooms {
         let settings = RoomSettings::from(self.settings);
         let rooms = Rooms::new(
-            self.live(&settings)?,
+            self.live(&settings),
             tutti_room::store::open(database),
             Arc::new(RemotePeople::new(accounts.clone())),
             self.limiter.clone(),
@@ -285,7 +299,7 @@ impl Parts<'_> {
         let ready = move || readiness.have(ROOMS);
         self.shutdown
             .spawn(rooms.clone().run(accounts, self.shutdown.clone(), ready));
-        Ok(rooms)
+        rooms
     }
 
     fn gateway(&self, auth: Transport, room: Transport, listener: TcpListener) -> Gateway {
@@ -311,7 +325,7 @@ impl Parts<'_> {
         let database = self.open_database().await?;
         let auth = self.auth(&database)?;
         let to_auth = self.in_process(auth.routes())?;
-        let rooms = self.room(&database, to_auth.clone())?;
+        let rooms = self.room(&database, to_auth.clone());
         let to_room = self.in_process(tutti_room::routes(rooms.clone(), self.shutdown.clone()))?;
         self.shutdown.spawn(auth.run(self.shutdown.clone()));
         let address = listener.local_addr()?;

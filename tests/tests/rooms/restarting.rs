@@ -5,7 +5,8 @@ use std::time::Duration;
 use tonic::Code;
 use tutti_common::{sql::Database, status::Reason};
 use tutti_proto::rooms::{SyncStateRequest, sync_state_request::Song};
-use tutti_tests::{A_MOMENT, TestApp, almost, on_both_engines, paused, playing, refused};
+use tutti_room::live::CLAIM;
+use tutti_tests::{A_MOMENT, START, TestApp, almost, on_both_engines, paused, playing, refused};
 
 on_both_engines! {
     everything_acknowledged_comes_back,
@@ -165,6 +166,8 @@ async fn positions_are_recorded_once_the_record_answers_again(database: Database
     app.rooms().record_positions().await.unwrap_err();
     app.execute("ALTER TABLE elsewhere RENAME TO music_rooms")
         .await;
+    // What was claimed and not written is free again soon.
+    app.clock.advance(CLAIM + A_MOMENT);
     app.rooms().record_positions().await.unwrap();
     app.crash_and_restart().await;
     let playback = ann.state(&room).await.unwrap().playback.unwrap();
@@ -177,7 +180,7 @@ async fn a_position_recorded_late_undoes_nothing(database: Database) {
     let room = ann.create_room().await;
     ann.sync(&room, playing(0.0)).await.unwrap();
     ann.sync(&room, playing(10.0)).await.unwrap();
-    let running = app.live().unrecorded().await.unwrap();
+    let running = app.live().unrecorded(START).await.unwrap();
     // She pauses while the position she was at is on its way to the record.
     ann.sync(&room, paused(20.0)).await.unwrap();
     let record = tutti_room::store::open(&database);

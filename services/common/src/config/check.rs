@@ -1,12 +1,20 @@
 //! Checking the settings: all that is wrong is found before any of it is reported.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use http::Uri;
 
 use super::{LogFormat, Rates, RawSettings, Role, Secret, Settings};
-use crate::rpc::ServiceKeys;
+use crate::{
+    redis::{RedisUrl, Unusable},
+    rpc::ServiceKeys,
+};
 
 /// Over how long a gateway lets its connections go. Kubernetes kills 30 s after it asked a process to end, if not told
 /// otherwise.
@@ -125,17 +133,18 @@ impl RawSettings {
         {
             wrong.add("DATABASE_URL", "expected postgresql://… or sqlite:path");
         }
-        let redis_url = given(self.redis_url.as_ref()).map(Secret::new);
-        if let Some(url) = &redis_url
-            && !["redis://", "rediss://"]
-                .iter()
-                .any(|scheme| url.expose().starts_with(scheme))
-        {
-            wrong.add(
-                "REDIS_URL",
-                "expected redis://… or rediss://…; redis+cluster://… is not there yet",
-            );
-        }
+        let redis_tls_ca_file = given(self.redis_tls_ca_file.as_ref()).map(Path::new);
+        let redis_url = given(self.redis_url.as_ref()).and_then(|url| {
+            RedisUrl::parse(&Secret::new(url), redis_tls_ca_file)
+                .map_err(|unusable| {
+                    let name = match unusable {
+                        Unusable::Address => "REDIS_URL",
+                        Unusable::Certificates => "REDIS_TLS_CA_FILE",
+                    };
+                    wrong.add(name, unusable.to_string());
+                })
+                .ok()
+        });
         let service_keys = match given(self.service_keys.as_ref()) {
             Some(text) => match ServiceKeys::parse(text) {
                 Ok(keys) => Some(keys),
@@ -324,7 +333,7 @@ mod tests {
     fn all_wrong_settings_are_reported_at_once_and_no_value_is_repeated() {
         let wrong = raw(&[
             "--database-url=mysql://root:hunter2@db/x",
-            "--redis-url=redis+cluster://:hunter2@redis",
+            "--redis-url=redis+cluster://:hunter2@redis/path",
             "--http-addr=nowhere",
             "--presence-grace=soon",
             "--access-token-ttl=0s",

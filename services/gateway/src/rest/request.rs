@@ -39,6 +39,7 @@ impl FromRequestParts<Gateway> for Caller {
         let claims = gateway.identity.verify(token).await?;
         let user = claims.sub.to_string();
         let rule = Rule {
+            name: "api",
             max: gateway.settings.rates.api_per_minute,
             window: Duration::from_mins(1),
         };

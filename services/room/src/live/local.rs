@@ -16,14 +16,11 @@ use tutti_common::{
 };
 use tutti_proto::rooms::RoomEvent;
 
-use super::{Connected, Due, Feed, LiveError, LiveState, SNAPSHOT_MEMBERS, Snapshot, Turn};
+use super::{CLAIM, Connected, Due, Feed, LiveError, LiveState, SNAPSHOT_MEMBERS, Snapshot, Turn};
 use crate::domain::{Change, Lease, Room, Seat, SeatChange, Version, View};
 
 /// Events a subscriber may lag behind before it has to take a snapshot.
 const FEED_CAPACITY: usize = 256;
-
-/// For how long something due belongs to who claimed it.
-const CLAIM: Duration = Duration::from_secs(2);
 
 /// Live state in this process: one lock, held for map look-ups only.
 #[derive(Debug)]
@@ -43,7 +40,8 @@ struct State {
     seats_of: HashMap<UserId, HashSet<RoomId>>,
     /// Each user's connections, and until when they are alive.
     online: HashMap<UserId, HashMap<ConnectionId, UnixMs>>,
-    unrecorded: HashSet<RoomId>,
+    /// Rooms whose position is not in the record; those being written until when they are claimed.
+    unrecorded: HashMap<RoomId, Option<UnixMs>>,
     is_filled: bool,
     feeds: HashMap<RoomId, broadcast::Sender<Arc<RoomEvent>>>,
 }
@@ -296,7 +294,7 @@ impl LiveState for LocalLive {
             if change.durable {
                 state.unrecorded.remove(&id);
             } else {
-                state.unrecorded.insert(id);
+                state.unrecorded.insert(id, None);
             }
         }
         // Under the lock, so that events leave in the order of revisions.
@@ -318,11 +316,6 @@ impl LiveState for LocalLive {
 
     async fn set_filled(&self) -> Result<(), LiveError> {
         self.state().is_filled = true;
-        Ok(())
-    }
-
-    async fn forget(&self, room: RoomId) -> Result<(), LiveError> {
-        Self::remove_room(&mut self.state(), room);
         Ok(())
     }
 
@@ -447,29 +440,31 @@ impl LiveState for LocalLive {
         Ok(found)
     }
 
-    async fn unrecorded(&self) -> Result<Vec<Room>, LiveError> {
+    async fn unrecorded(&self, now: UnixMs) -> Result<Vec<Room>, LiveError> {
         let mut state = self.state();
-        let ids = std::mem::take(&mut state.unrecorded);
-        Ok(ids
-            .iter()
-            .filter_map(|id| state.rooms.get(id))
+        let State {
+            rooms, unrecorded, ..
+        } = &mut *state;
+        let free = unrecorded
+            .iter_mut()
+            .filter(|(_, claimed_until)| claimed_until.is_none_or(|until| until <= now));
+        let claimed = free.map(|(id, claimed_until)| {
+            *claimed_until = Some(now + CLAIM);
+            *id
+        });
+        Ok(claimed
+            .filter_map(|id| rooms.get(&id))
             .map(|live| live.room.clone())
             .collect())
     }
 
-    async fn still_unrecorded(&self, rooms: &[Room]) -> Result<(), LiveError> {
+    async fn recorded(&self, rooms: &[Room], claimed_at: UnixMs) -> Result<(), LiveError> {
         let mut state = self.state();
-        let State {
-            rooms: live,
-            unrecorded,
-            ..
-        } = &mut *state;
-        unrecorded.extend(
-            rooms
-                .iter()
-                .map(|room| room.id)
-                .filter(|id| live.contains_key(id)),
-        );
+        for room in rooms {
+            if state.unrecorded.get(&room.id) == Some(&Some(claimed_at + CLAIM)) {
+                state.unrecorded.remove(&room.id);
+            }
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 mod local;
 mod redis;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -13,7 +13,7 @@ use tutti_common::{
 };
 use tutti_proto::rooms::RoomEvent;
 
-pub use self::redis::{PREFIX, RedisLive};
+pub use self::redis::RedisLive;
 pub use local::LocalLive;
 pub use tutti_common::follow::Heard as Feed;
 
@@ -34,6 +34,9 @@ pub struct Snapshot {
     /// How many there are.
     pub count: u32,
 }
+
+/// How long something due, or to be recorded, belongs to who claimed it.
+pub const CLAIM: Duration = Duration::from_secs(2);
 
 /// How many members a snapshot names: the contract's 500.
 pub const SNAPSHOT_MEMBERS: usize = 500;
@@ -92,9 +95,6 @@ pub trait LiveState: Send + Sync + 'static {
     /// They were.
     async fn set_filled(&self) -> Result<(), LiveError>;
 
-    /// Takes a room away that changed behind its back, without a word.
-    async fn forget(&self, room: RoomId) -> Result<(), LiveError>;
-
     /// Connections are alive until then. Returns those whose seat is gone.
     async fn renew(
         &self,
@@ -118,11 +118,11 @@ pub trait LiveState: Send + Sync + 'static {
     /// Claims what is due: for a while nobody else gets the same.
     async fn due(&self, now: UnixMs, limit: usize) -> Result<Vec<Due>, LiveError>;
 
-    /// Claims the rooms whose running position is not in the record yet.
-    async fn unrecorded(&self) -> Result<Vec<Room>, LiveError>;
+    /// Claims the rooms whose running position is not in the record yet: for a while nobody else gets the same.
+    async fn unrecorded(&self, now: UnixMs) -> Result<Vec<Room>, LiveError>;
 
-    /// Gives claimed rooms back: they could not be recorded.
-    async fn still_unrecorded(&self, rooms: &[Room]) -> Result<(), LiveError>;
+    /// What was claimed then is in the record. What changed since is still to be recorded.
+    async fn recorded(&self, rooms: &[Room], claimed_at: UnixMs) -> Result<(), LiveError>;
 
     /// A room's events from now on.
     async fn subscribe(&self, room: RoomId) -> Result<BoxStream<'static, Feed>, LiveError>;

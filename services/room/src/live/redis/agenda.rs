@@ -1,18 +1,14 @@
 //! When to look at a seat or an empty room again. The agenda is in a slot of its own: who looks finds what is there by then.
 
-use std::time::Duration;
-
 use futures_util::future::try_join_all;
 use tutti_common::clock::UnixMs;
 
 use super::{
     BATCH, RedisLive,
     keys::{decode_due, encode_due},
+    positions::claim_until,
 };
 use crate::live::{Due, LiveError};
-
-/// How long something due belongs to who claimed it.
-const CLAIM: Duration = Duration::from_secs(2);
 
 /// What a look at something claimed came to.
 enum Look {
@@ -59,7 +55,7 @@ impl RedisLive {
             for &(at, due) in entries {
                 command.arg(at.0).arg(encode_due(due));
             }
-            self.ask::<i64>(&command).await?;
+            self.redis.ask::<i64>("zadd", &command).await?;
         }
         Ok(())
     }
@@ -79,8 +75,7 @@ impl RedisLive {
 
     /// Claims what is due.
     pub(super) async fn claim(&self, now: UnixMs, limit: usize) -> Result<Vec<Due>, LiveError> {
-        // No other entry has a half: whoever sits down meanwhile is told from what was claimed.
-        let claim = format!("{}.5", (now + CLAIM).0);
+        let claim = claim_until(now);
         let agenda = [self.keys.agenda()];
         let mut found = Vec::new();
         while found.len() < limit {
@@ -90,6 +85,7 @@ impl RedisLive {
                 claim.clone(),
             ];
             let claimed = self
+                .redis
                 .run::<Vec<String>>(&self.scripts.claim, &agenda, &args)
                 .await?;
             if claimed.is_empty() {
@@ -111,10 +107,7 @@ impl RedisLive {
                 };
                 settled.extend([entry.clone(), claim.clone(), new]);
             }
-            if !settled.is_empty() {
-                self.run::<i64>(&self.scripts.settle, &agenda, &settled)
-                    .await?;
-            }
+            self.settle(&agenda, &settled).await?;
         }
         Ok(found)
     }

@@ -3,7 +3,7 @@
 --
 -- KEYS  room, seats, order, leases
 -- ARGV  expected revision, new revision, record, whether it is in SQL (0 or 1), whether the room is over (0 or 1),
---       seconds to keep it, channel, number of events, each event, and then any of
+--       seconds to keep it, what publishes, channel, number of events, each event, and then any of
 --         take USER SEAT LEASES    give USER    hold USER LEASE UNTIL    release USER LEASE
 --
 -- Answers nil if another change came first; otherwise, of every seat that lost a lease and is still there, the user,
@@ -29,8 +29,8 @@ end
 
 redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'record', ARGV[3], 'recorded', ARGV[4])
 
-local first_event = 9
-local next = first_event + tonumber(ARGV[8])
+local first_event = 10
+local next = first_event + tonumber(ARGV[9])
 local last_event = next - 1
 local released = {}
 while next <= #ARGV do
@@ -62,12 +62,12 @@ while next <= #ARGV do
 end
 
 for event = first_event, last_event do
-  redis.call('PUBLISH', ARGV[7], ARGV[event])
+  redis.call(ARGV[7], ARGV[8], ARGV[event])
 end
 if ARGV[5] == '1' then
   redis.call('DEL', unpack(KEYS))
   -- Nothing comes after this.
-  redis.call('PUBLISH', ARGV[7], '')
+  redis.call(ARGV[7], ARGV[8], '')
 else
   for _, key in ipairs(KEYS) do
     redis.call('EXPIRE', key, ARGV[6])

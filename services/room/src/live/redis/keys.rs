@@ -1,6 +1,9 @@
 //! What things are called in Redis.
 
-use tutti_common::ids::{RoomId, UserId};
+use tutti_common::{
+    ids::{RoomId, UserId},
+    redis::room_channel,
+};
 
 use super::record::unreadable;
 use crate::live::{Due, LiveError};
@@ -60,16 +63,7 @@ impl Keys {
 
     /// Where events are published.
     pub(super) fn channel(&self, room: RoomId) -> String {
-        self.of_room(room, "events")
-    }
-
-    pub(super) fn room_of_channel(&self, channel: &str) -> Option<RoomId> {
-        channel
-            .strip_prefix(&self.prefix)?
-            .strip_prefix(":{")?
-            .strip_suffix("}:events")?
-            .parse()
-            .ok()
+        room_channel(&self.prefix, room)
     }
 
     /// What to look at again, by when.
@@ -82,9 +76,9 @@ impl Keys {
         format!("{}:filled", self.prefix)
     }
 
-    /// Rooms whose running position is not in SQL yet.
-    pub(super) fn unrecorded(&self) -> String {
-        format!("{}:unrecorded", self.prefix)
+    /// Rooms whose running position is not in SQL yet, by when to write it.
+    pub(super) fn positions(&self) -> String {
+        format!("{}:positions", self.prefix)
     }
 
     /// A user's rooms, by when they joined.

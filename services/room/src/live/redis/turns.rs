@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use redis::{Script, aio::ConnectionManager};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tutti_common::ids::{ConnectionId, RoomId};
+use tutti_common::{
+    ids::{ConnectionId, RoomId},
+    redis::{DEADLINE, Redis, Script},
+};
 
-use super::{DEADLINE, keys::Keys, within};
+use super::keys::Keys;
 use crate::live::{LiveError, Turn};
 
 /// How long a turn lasts at most: whoever has it may have died. Longer than writing the record may take.
@@ -21,7 +23,7 @@ const ASK_EVERY: Duration = Duration::from_millis(1);
 
 /// The turns of this process.
 pub(super) struct Turns {
-    redis: ConnectionManager,
+    redis: Redis,
     keys: Keys,
     over: mpsc::UnboundedSender<Mine>,
     /// Ends with this.
@@ -50,7 +52,7 @@ impl Drop for UntilDropped {
 }
 
 impl Turns {
-    pub(super) fn start(redis: ConnectionManager, keys: Keys) -> Self {
+    pub(super) fn start(redis: Redis, keys: Keys) -> Self {
         let (over, inbox) = mpsc::unbounded_channel();
         let mut task = JoinSet::new();
         task.spawn(end_turns(redis.clone(), inbox));
@@ -75,16 +77,17 @@ impl Turns {
             mine: Some(Mine { key, word }),
             over: self.over.clone(),
         };
-        let mut redis = self.redis.clone();
         let taken = async {
-            while within(take.query_async::<Option<String>>(&mut redis))
+            while self
+                .redis
+                .ask::<Option<String>>("turn", &take)
                 .await?
                 .is_none()
             {
                 // Nobody says when a turn is over, so that it costs two commands and no subscription.
                 sleep(ASK_EVERY).await;
             }
-            Ok(())
+            Ok::<_, LiveError>(())
         };
         timeout(DEADLINE, taken)
             .await
@@ -93,14 +96,10 @@ impl Turns {
     }
 }
 
-async fn end_turns(mut redis: ConnectionManager, mut over: mpsc::UnboundedReceiver<Mine>) {
-    let script = Script::new(include_str!("turn_over.lua"));
+async fn end_turns(redis: Redis, mut over: mpsc::UnboundedReceiver<Mine>) {
+    let script = Script::new("turn_over", include_str!("turn_over.lua"));
     while let Some(Mine { key, word }) = over.recv().await {
-        let ended = script
-            .key(key)
-            .arg(word)
-            .invoke_async::<i64>(&mut redis)
-            .await;
+        let ended = redis.run::<i64>(&script, &[key], word).await;
         if let Err(error) = ended {
             tracing::warn!(%error, "a turn with a room lasts until it runs out");
         }

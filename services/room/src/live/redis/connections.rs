@@ -1,0 +1,162 @@
+//! Connections: what keeps seats, who is online, and who is where.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::future::try_join_all;
+use tutti_common::{
+    clock::UnixMs,
+    ids::{ConnectionId, RoomId, UserId},
+};
+
+use super::{
+    BATCH, KEEP_S, RedisLive,
+    record::{decode_leases, encode_lease, unreadable},
+};
+use crate::{
+    domain::Lease,
+    live::{Connected, Due, LiveError},
+};
+
+impl RedisLive {
+    pub(super) async fn renew_all(
+        &self,
+        connections: &[Connected],
+        alive_until: UnixMs,
+    ) -> Result<Vec<ConnectionId>, LiveError> {
+        let mut commands = Vec::with_capacity(connections.len() * 3);
+        for connected in connections {
+            let online = self.keys.online(connected.user);
+            let mut add = redis::cmd("ZADD");
+            add.arg(&online)
+                .arg(alive_until.0)
+                .arg(connected.connection.to_string());
+            commands.push(add);
+            for key in [online, self.keys.rooms_of(connected.user)] {
+                let mut keep = redis::cmd("EXPIRE");
+                keep.arg(key).arg(KEEP_S);
+                commands.push(keep);
+            }
+        }
+        self.redis.ask_all::<i64>("renew", &commands).await?;
+        let attached = self.set_leases(connections, alive_until).await?;
+        Ok(connections
+            .iter()
+            .filter(|connected| connected.room.is_some())
+            .map(|connected| connected.connection)
+            .filter(|connection| !attached.contains_key(connection))
+            .collect())
+    }
+
+    pub(super) async fn drop_all(
+        &self,
+        connections: &[Connected],
+        now: UnixMs,
+    ) -> Result<(), LiveError> {
+        let commands = connections
+            .iter()
+            .map(|connected| {
+                let mut remove = redis::cmd("ZREM");
+                remove
+                    .arg(self.keys.online(connected.user))
+                    .arg(connected.connection.to_string());
+                remove
+            })
+            .collect::<Vec<_>>();
+        self.redis.ask_all::<i64>("drop", &commands).await?;
+        let leases = self.set_leases(connections, now).await?;
+        let entries = connections
+            .iter()
+            .filter_map(|connected| {
+                let last = leases.get(&connected.connection)?.values().max()?;
+                let due = Due::Seat(connected.room?, connected.user);
+                Some((*last + self.presence_grace, due))
+            })
+            .collect::<Vec<_>>();
+        self.look_no_later(&entries).await
+    }
+
+    /// Sets the leases of attached connections. Returns each connection's lease as the seat has it then, with all others of
+    /// the seat, or nothing where it is not attached.
+    async fn set_leases(
+        &self,
+        connections: &[Connected],
+        until: UnixMs,
+    ) -> Result<HashMap<ConnectionId, BTreeMap<Lease, UnixMs>>, LiveError> {
+        let mut by_room = HashMap::<RoomId, Vec<&Connected>>::new();
+        for connected in connections {
+            if let Some(room) = connected.room {
+                by_room.entry(room).or_default().push(connected);
+            }
+        }
+        let batches = by_room
+            .iter()
+            .flat_map(|(&room, connections)| {
+                connections.chunks(BATCH).map(move |batch| (room, batch))
+            })
+            .map(|(room, batch)| async move {
+                let mut args = vec![until.0.to_string(), KEEP_S.to_string()];
+                for connected in batch {
+                    args.push(connected.user.to_string());
+                    args.push(encode_lease(&Lease::Connection(connected.connection)));
+                }
+                let keys = self.keys.all_of_room(room);
+                let leases = self
+                    .redis
+                    .run::<Vec<String>>(&self.scripts.lease, &keys, &args)
+                    .await?;
+                batch
+                    .iter()
+                    .zip(leases)
+                    .filter(|(_, leases)| !leases.is_empty())
+                    .map(|(connected, leases)| Ok((connected.connection, decode_leases(&leases)?)))
+                    .collect::<Result<Vec<_>, LiveError>>()
+            });
+        let leases = try_join_all(batches).await?;
+        Ok(leases.into_iter().flatten().collect())
+    }
+
+    pub(super) async fn who_is_online(
+        &self,
+        users: &[UserId],
+        now: UnixMs,
+    ) -> Result<HashSet<UserId>, LiveError> {
+        let mut commands = Vec::with_capacity(users.len() * 2);
+        for &user in users {
+            let key = self.keys.online(user);
+            let mut remove = redis::cmd("ZREMRANGEBYSCORE");
+            remove.arg(&key).arg("-inf").arg(now.0);
+            let mut count = redis::cmd("ZCARD");
+            count.arg(&key);
+            commands.extend([remove, count]);
+        }
+        let answers = self.redis.ask_all::<u64>("online", &commands).await?;
+        let counts = answers.iter().skip(1).step_by(2);
+        let found = users.iter().zip(counts).filter(|(_, count)| **count > 0);
+        Ok(found.map(|(user, _)| *user).collect())
+    }
+
+    pub(super) async fn where_is(&self, user: UserId) -> Result<Vec<RoomId>, LiveError> {
+        let key = self.keys.rooms_of(user);
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(&key).arg(0).arg(-1).arg("WITHSCORES");
+        let listed = self
+            .redis
+            .ask::<Vec<(String, f64)>>("zrange", &command)
+            .await?;
+        let looks = listed.iter().map(|(room, joined_at)| async move {
+            let id = room.parse::<RoomId>().map_err(unreadable)?;
+            Ok::<_, LiveError>((room, joined_at, id, self.seat(id, user).await?))
+        });
+        let mut rooms = Vec::new();
+        let mut stale = Vec::new();
+        for (room, joined_at, id, seat) in try_join_all(looks).await? {
+            match seat {
+                Some(seat) => rooms.push((seat.joined_at, id)),
+                None => stale.extend([room.clone(), joined_at.to_string(), String::new()]),
+            }
+        }
+        self.settle(&[key], &stale).await?;
+        rooms.sort_unstable();
+        Ok(rooms.into_iter().rev().map(|(_, id)| id).collect())
+    }
+}
