@@ -26,6 +26,7 @@ use tutti_common::{
     clock::SharedClock,
     config::Settings,
     limits::Limiter,
+    redis::Bus,
     rpc::Transport,
     shutdown::Shutdown,
     status::Reason,
@@ -46,6 +47,23 @@ use crate::{
 /// The gateway.
 #[derive(Clone)]
 pub struct Gateway(Arc<Parts>);
+
+/// How a gateway reaches the rest of Tutti.
+#[derive(Clone)]
+pub struct Reach {
+    /// Accounts and friends.
+    pub auth: Transport,
+    /// Rooms.
+    pub room: Transport,
+    /// Where rooms' events are published; without it the room service tells them.
+    pub bus: Option<Bus>,
+}
+
+impl std::fmt::Debug for Reach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reach")
+    }
+}
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -83,11 +101,10 @@ const ROOM_SERVICE: &str = "the room service";
 const DRAIN_STEP: Duration = Duration::from_millis(100);
 
 impl Gateway {
-    /// A gateway that calls the auth service and the room service through these transports.
+    /// A gateway that reaches the rest that way.
     #[must_use]
     pub fn new(
-        auth: Transport,
-        room: Transport,
+        reach: Reach,
         limiter: Arc<dyn Limiter>,
         clock: SharedClock,
         settings: Settings,
@@ -96,9 +113,14 @@ impl Gateway {
     ) -> Self {
         readiness.wait_for(SIGNING_KEYS);
         readiness.wait_for(ROOM_SERVICE);
+        let Reach { auth, room, bus } = reach;
         Self(Arc::new(Parts {
             identity: Identity::new(auth.clone(), clock.clone()),
-            fanout: Fanout::new(Feeds::new(room.clone()), clock.clone(), shutdown.clone()),
+            fanout: Fanout::new(
+                Feeds::new(room.clone(), bus),
+                clock.clone(),
+                shutdown.clone(),
+            ),
             hub: Hub::default(),
             auth,
             room,

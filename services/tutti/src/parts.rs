@@ -18,7 +18,7 @@ use tutti_common::{
     shutdown::Shutdown,
     sql::Database,
 };
-use tutti_gateway::Gateway;
+use tutti_gateway::{Gateway, Reach};
 use tutti_room::{
     RemotePeople, RoomSettings, Rooms,
     live::{LiveState, LocalLive, RedisLive},
@@ -71,6 +71,12 @@ impl Bound {
             shutdown.spawn(http::serve(admin, router, shutdown.clone()));
         }
         let redis = settings.redis_url.as_ref().map(Redis::new);
+        // Accounts do without it.
+        if let Some(redis) = redis.as_ref().filter(|_| settings.role != Role::Auth) {
+            readiness.wait_for(REDIS);
+            let ready = have_once_it_answers(redis.clone(), readiness.clone(), shutdown.clone());
+            shutdown.spawn(ready);
+        }
         let limiter: Arc<dyn Limiter> = match &redis {
             Some(redis) => Arc::new(RedisLimiter::new(redis.clone(), PREFIX)),
             None => Arc::new(SlidingLog::default()),
@@ -80,6 +86,7 @@ impl Bound {
             shutdown,
             readiness: &readiness,
             clock: Arc::new(SystemClock),
+            bus: redis.clone().map(Bus::start),
             redis,
             limiter,
             guard: GuardLayer::new(settings.service_keys.clone(), shutdown.clone()),
@@ -231,6 +238,8 @@ struct Parts<'a> {
     clock: SharedClock,
     /// What processes share, where that is set.
     redis: Option<Redis>,
+    /// Where rooms' events are published.
+    bus: Option<Bus>,
     limiter: Arc<dyn Limiter>,
     guard: GuardLayer,
 }
@@ -264,19 +273,12 @@ impl Parts<'_> {
     /// Live state, in Redis where that is set.
     fn live(&self, settings: &RoomSettings) -> Arc<dyn LiveState> {
         let (grace, empty_grace) = (settings.presence_grace, settings.room_empty_grace);
-        let Some(redis) = &self.redis else {
+        let (Some(redis), Some(bus)) = (&self.redis, &self.bus) else {
             return Arc::new(LocalLive::new(grace, empty_grace));
         };
-        self.readiness.wait_for(REDIS);
-        self.shutdown.spawn(have_once_it_answers(
-            redis.clone(),
-            self.readiness.clone(),
-            self.shutdown.clone(),
-        ));
-        let bus = Bus::start(redis.clone());
         Arc::new(RedisLive::new(
             redis.clone(),
-            bus,
+            bus.clone(),
             PREFIX,
             grace,
             empty_grace,
@@ -303,9 +305,9 @@ impl Parts<'_> {
     }
 
     fn gateway(&self, auth: Transport, room: Transport, listener: TcpListener) -> Gateway {
+        let bus = self.bus.clone();
         let gateway = Gateway::new(
-            auth,
-            room,
+            Reach { auth, room, bus },
             self.limiter.clone(),
             self.clock.clone(),
             self.settings.clone(),

@@ -1,11 +1,19 @@
-//! Where a room's events come from.
+//! Where a room's events come from: with Redis from where the room service publishes them, otherwise from the room
+//! service itself.
 
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use tonic::Status;
-use tutti_common::rpc::Transport;
-use tutti_proto::rooms::{RoomEvent, WatchRoomRequest, room_service_client::RoomServiceClient};
+use prost::Message as _;
+use tonic::{Code, Status};
+use tutti_common::{
+    follow::{Heard, follow},
+    redis::{self, Bus, PREFIX, room_channel},
+    rpc::Transport,
+};
+use tutti_proto::rooms::{
+    GetSnapshotRequest, RoomEvent, WatchRoomRequest, room_service_client::RoomServiceClient,
+};
 
 /// A room's snapshot and then its events. An error ends it; it is to be opened again.
 pub(super) type Feed = BoxStream<'static, Result<Arc<RoomEvent>, Status>>;
@@ -14,23 +22,76 @@ pub(super) type Feed = BoxStream<'static, Result<Arc<RoomEvent>, Status>>;
 #[derive(Clone)]
 pub(crate) struct Feeds {
     rooms: RoomServiceClient<Transport>,
+    bus: Option<Bus>,
 }
 
 impl Feeds {
-    /// From the room service.
-    pub(crate) fn new(room: Transport) -> Self {
+    /// From the `bus` where there is one: then no death of a room service interrupts them.
+    pub(crate) fn new(room: Transport, bus: Option<Bus>) -> Self {
         Self {
             rooms: RoomServiceClient::new(room),
+            bus,
         }
     }
 
     /// `NOT_FOUND` if there is no such room.
     pub(super) async fn open(&self, room_id: &str) -> Result<Feed, Status> {
+        match &self.bus {
+            Some(bus) => self.listen(bus, room_id).await,
+            None => self.watch(room_id).await,
+        }
+    }
+
+    async fn listen(&self, bus: &Bus, room_id: &str) -> Result<Feed, Status> {
+        let Ok(id) = room_id.parse() else {
+            return Err(Status::not_found("there is no such room"));
+        };
+        let heard = bus
+            .listen(&room_channel(PREFIX, id))
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let first = self.snapshot(room_id).await?;
+        let (feeds, room_id) = (self.clone(), room_id.to_owned());
+        let events = follow(first, heard.map(read), move || {
+            let (feeds, room_id) = (feeds.clone(), room_id.clone());
+            async move {
+                match feeds.snapshot(&room_id).await {
+                    Ok(event) => Ok(Some(event)),
+                    Err(status) if status.code() == Code::NotFound => Ok(None),
+                    Err(status) => Err(status),
+                }
+            }
+        });
+        Ok(events.boxed())
+    }
+
+    async fn snapshot(&self, room_id: &str) -> Result<RoomEvent, Status> {
+        let request = GetSnapshotRequest {
+            room_id: room_id.to_owned(),
+        };
+        let answer = self.rooms.clone().get_snapshot(request).await?;
+        Ok(answer.into_inner().event.unwrap_or_default())
+    }
+
+    async fn watch(&self, room_id: &str) -> Result<Feed, Status> {
         let request = WatchRoomRequest {
             room_id: room_id.to_owned(),
         };
         let stream = self.rooms.clone().watch_room(request).await?.into_inner();
         let events = stream.map_ok(|heard| Arc::new(heard.event.unwrap_or_default()));
         Ok(events.boxed())
+    }
+}
+
+fn read(heard: redis::Heard) -> Heard {
+    match heard {
+        redis::Heard::Message(message) => match RoomEvent::decode(message) {
+            Ok(event) => Heard::Event(Arc::new(event)),
+            Err(error) => {
+                tracing::error!(%error, "an event cannot be read");
+                Heard::Gap
+            }
+        },
+        redis::Heard::Gap => Heard::Gap,
     }
 }
