@@ -1,6 +1,14 @@
 //! The gRPC surface between Tutti's parts, and to other backends: generated messages, clients and
 //! servers, and the conversions that every part needs.
 
+use std::{collections::HashSet, sync::LazyLock};
+
+use prost::Message as _;
+use prost_types::{
+    FileDescriptorSet, MethodOptions,
+    method_options::IdempotencyLevel::{Idempotent, NoSideEffects},
+};
+
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -36,6 +44,37 @@ pub use tutti::rooms::v1 as rooms;
 /// The compiled .proto files, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("descriptors");
 
+/// Whether a call may be made twice with the effect of one, as the .proto files say: `path` is
+/// `/tutti.rooms.v1.RoomService/GetRoom`.
+#[must_use]
+pub fn is_idempotent(path: &str) -> bool {
+    static IDEMPOTENT: LazyLock<HashSet<String>> = LazyLock::new(idempotent_calls);
+    IDEMPOTENT.contains(path)
+}
+
+fn idempotent_calls() -> HashSet<String> {
+    // The build wrote them; a test reads them.
+    let files = FileDescriptorSet::decode(DESCRIPTORS)
+        .unwrap_or_default()
+        .file;
+    let mut calls = HashSet::new();
+    for file in &files {
+        for service in &file.service {
+            for method in &service.method {
+                let level = method
+                    .options
+                    .as_ref()
+                    .map(MethodOptions::idempotency_level);
+                if matches!(level, Some(NoSideEffects | Idempotent)) {
+                    let (package, service) = (file.package(), service.name());
+                    calls.insert(format!("/{package}.{service}/{}", method.name()));
+                }
+            }
+        }
+    }
+    calls
+}
+
 /// Unix milliseconds as a protobuf timestamp.
 #[must_use]
 pub fn timestamp(unix_ms: i64) -> prost_types::Timestamp {
@@ -57,7 +96,28 @@ pub fn unix_ms(timestamp: &prost_types::Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{timestamp, unix_ms};
+    use super::{is_idempotent, timestamp, unix_ms};
+
+    #[test]
+    fn what_may_be_done_twice_is_in_the_proto_files() {
+        for call in [
+            "/tutti.auth.v1.AuthService/GetSigningKeys",
+            "/tutti.friends.v1.FriendService/CheckFriendships",
+            "/tutti.rooms.v1.RoomService/JoinRoom",
+            "/tutti.rooms.v1.RoomService/WatchRoom",
+        ] {
+            assert!(is_idempotent(call), "{call}");
+        }
+        for call in [
+            // A second use of a refresh token ends its session; a second state is a second version.
+            "/tutti.auth.v1.AuthService/Refresh",
+            "/tutti.friends.v1.FriendService/SendFriendRequest",
+            "/tutti.rooms.v1.RoomService/SyncState",
+            "/tutti.rooms.v1.RoomService/Unheard",
+        ] {
+            assert!(!is_idempotent(call), "{call}");
+        }
+    }
 
     #[test]
     fn timestamps_survive_the_round_trip() {

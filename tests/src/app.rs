@@ -199,7 +199,7 @@ impl Running {
         );
         let to_auth = rpc::in_process(auth.routes(), &guard);
         let accounts = match &plan.accounts_at {
-            Some(uri) => rpc::dial(uri.clone()),
+            Some(uri) => rpc::dial(vec![uri.clone()], &shutdown),
             None => to_auth.clone(),
         };
         let accounts = rpc::as_caller(accounts, &key);

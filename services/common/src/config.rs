@@ -72,10 +72,11 @@ pub struct RawSettings {
         default_value = "0.0.0.0:50052"
     )]
     pub room_grpc_addr: String,
-    /// Where the others find the auth service, http://host:port
+    /// Where the others find the auth service: http://host:port, several of them comma-separated. Names are looked up
+    /// again every 5 s, and calls are balanced over all addresses
     #[arg(long, env, global = true, value_name = "URL")]
     pub auth_url: Option<String>,
-    /// Where the others find the room service, http://host:port
+    /// Where the others find the room service, as `AUTH_URL`
     #[arg(long, env, global = true, value_name = "URL")]
     pub room_url: Option<String>,
     /// The keys by which services name themselves, name:key,name:key [default: made at each start when standalone]
@@ -264,8 +265,8 @@ pub struct Settings {
     pub http_addr: SocketAddr,
     pub auth_grpc_addr: SocketAddr,
     pub room_grpc_addr: SocketAddr,
-    pub auth_url: Option<Uri>,
-    pub room_url: Option<Uri>,
+    pub auth_url: Vec<Uri>,
+    pub room_url: Vec<Uri>,
     pub service_keys: ServiceKeys,
     pub admin_addr: SocketAddr,
     /// Whether the admin address was asked for; the default one may be taken by a neighbour.

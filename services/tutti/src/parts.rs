@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tonic::service::Routes;
+use tonic::{service::Routes, transport::Uri};
 use tutti_auth::{Auth, AuthSettings, keys::SigningKeys};
 use tutti_common::{
     admin::{self, Readiness},
@@ -94,8 +94,8 @@ impl Bound {
         match settings.role {
             Role::Standalone => parts.standalone(self.main).await,
             Role::Gateway => {
-                let auth = parts.dial(settings.auth_url.as_ref(), "gateway")?;
-                let room = parts.dial(settings.room_url.as_ref(), "gateway")?;
+                let auth = parts.dial(&settings.auth_url, "gateway")?;
+                let room = parts.dial(&settings.room_url, "gateway")?;
                 let address = self.main.local_addr()?;
                 let gateway = parts.gateway(auth, room, self.main);
                 println!("tutti gateway is listening on http://{address}");
@@ -121,7 +121,7 @@ impl Bound {
             }
             Role::Room => {
                 let database = parts.open_database().await?;
-                let accounts = parts.dial(settings.auth_url.as_ref(), "room")?;
+                let accounts = parts.dial(&settings.auth_url, "room")?;
                 let rooms = parts.room(&database, accounts);
                 let routes = tutti_room::routes(rooms.clone(), shutdown.clone());
                 parts
@@ -351,9 +351,9 @@ impl Parts<'_> {
         Ok(rpc::as_caller(rpc::in_process(routes, &self.guard), &key))
     }
 
-    fn dial(&self, uri: Option<&tonic::transport::Uri>, name: &str) -> anyhow::Result<Transport> {
-        let uri = uri.context("the address of a service is missing")?.clone();
-        Ok(rpc::as_caller(rpc::dial(uri), &self.key(name)?))
+    fn dial(&self, targets: &[Uri], name: &str) -> anyhow::Result<Transport> {
+        let transport = rpc::dial(targets.to_vec(), self.shutdown);
+        Ok(rpc::as_caller(transport, &self.key(name)?))
     }
 
     fn key(&self, name: &str) -> anyhow::Result<Secret> {

@@ -38,7 +38,7 @@ async fn serve(app: &TestApp) -> Transport {
             .unwrap();
     let shutdown = app.shutdown();
     shutdown.spawn(rpc::serve(listener, routes, guard, shutdown.clone()));
-    rpc::dial(uri.parse::<Uri>().unwrap())
+    rpc::dial(vec![uri.parse::<Uri>().unwrap()], &shutdown)
 }
 
 async fn a_key_is_needed_for_rooms(database: Database) {

@@ -97,6 +97,14 @@ impl Wrong {
         }
     }
 
+    /// A comma-separated list of them; none where it is not given.
+    fn urls(&mut self, name: &'static str, text: Option<&str>, schemes: &[&str]) -> Vec<Uri> {
+        text.into_iter()
+            .flat_map(|list| list.split(','))
+            .map_while(|url| self.url(name, Some(url.trim()), schemes))
+            .collect()
+    }
+
     fn needed<T>(&mut self, name: &'static str, value: Option<&T>, role: Role) {
         if value.is_none() && !self.0.iter().any(|(wrong, _)| *wrong == name) {
             self.add(
@@ -156,8 +164,8 @@ impl RawSettings {
             None => None,
         };
         let jwt_private_key_file = given(self.jwt_private_key_file.as_ref()).map(PathBuf::from);
-        let auth_url = wrong.url("AUTH_URL", given(self.auth_url.as_ref()), &["http"]);
-        let room_url = wrong.url("ROOM_URL", given(self.room_url.as_ref()), &["http"]);
+        let auth_url = wrong.urls("AUTH_URL", given(self.auth_url.as_ref()), &["http"]);
+        let room_url = wrong.urls("ROOM_URL", given(self.room_url.as_ref()), &["http"]);
         if role != Role::Standalone {
             wrong.needed("SERVICE_KEYS", service_keys.as_ref(), role);
         }
@@ -168,10 +176,10 @@ impl RawSettings {
             wrong.needed("JWT_PRIVATE_KEY_FILE", jwt_private_key_file.as_ref(), role);
         }
         if matches!(role, Role::Room | Role::Gateway) {
-            wrong.needed("AUTH_URL", auth_url.as_ref(), role);
+            wrong.needed("AUTH_URL", auth_url.first(), role);
         }
         if role == Role::Gateway {
-            wrong.needed("ROOM_URL", room_url.as_ref(), role);
+            wrong.needed("ROOM_URL", room_url.first(), role);
         }
         let default_http_addr = match role {
             Role::Gateway => "0.0.0.0:8000",
@@ -357,6 +365,22 @@ mod tests {
             assert!(names.contains(&name), "{name} is missing from {names:?}");
         }
         assert!(!wrong.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_service_may_be_at_several_addresses() {
+        let settings = raw(&[
+            "--service-keys=gateway:change-me",
+            "--auth-url=http://auth:50051",
+            "--room-url=http://127.0.0.1:50052, http://[::1]:50062",
+        ])
+        .check(Role::Gateway)
+        .unwrap();
+        assert_eq!(settings.auth_url, ["http://auth:50051"]);
+        let rooms = ["http://127.0.0.1:50052", "http://[::1]:50062"];
+        assert_eq!(settings.room_url, rooms);
+        let wrong = raw(&["--room-url=http://a:1,b:2"]).check(Role::Standalone);
+        assert_eq!(wrong.unwrap_err().0[0].0, "ROOM_URL");
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! Who is let in, and that what was begun is finished.
+
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response, header::AUTHORIZATION};
+use tonic::{Code, body::Body};
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use super::ServiceKeys;
+use crate::{
+    shutdown::Shutdown,
+    status::{Reason, error},
+    telemetry,
+};
+
+/// Lets in whoever has a service key, and finishes what it let in: a call runs in a task of its own, so
+/// that a caller who goes away does not cut a transaction in two.
+#[derive(Clone, Debug)]
+pub struct GuardLayer {
+    keys: ServiceKeys,
+    shutdown: Shutdown,
+}
+
+impl GuardLayer {
+    /// Calls are tracked by `shutdown`.
+    #[must_use]
+    pub fn new(keys: ServiceKeys, shutdown: Shutdown) -> Self {
+        Self { keys, shutdown }
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// See [`GuardLayer`].
+#[derive(Clone, Debug)]
+pub struct Guard<S> {
+    inner: S,
+    layer: GuardLayer,
+}
+
+impl<S, B> Service<Request<B>> for Guard<S>
+where
+    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Health and reflection tell nothing that the .proto files do not.
+        let public = request.uri().path().starts_with("/grpc.");
+        let caller = request
+            .headers()
+            .get(AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
+            .and_then(|key| self.layer.keys.owner(key));
+        if !public && caller.is_none() {
+            let refusal = error(
+                Code::Unauthenticated,
+                Reason::AuthRequired,
+                "a service key is required",
+            );
+            return Box::pin(std::future::ready(Ok(refusal.into_http())));
+        }
+        // The clone takes the place of the service that was polled ready.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let span = tracing::info_span!(
+            "rpc",
+            otel.name = request.uri().path(),
+            otel.kind = "server",
+            caller
+        );
+        telemetry::continue_trace(&span, request.headers());
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let work = async move {
+            // Nobody waits any more: the work is done all the same.
+            let _ = answer.send(inner.call(request).await);
+        };
+        self.layer.shutdown.spawn(work.instrument(span));
+        Box::pin(async move {
+            answered.await.unwrap_or_else(|_| {
+                let gone = error(
+                    Code::Unavailable,
+                    Reason::Unavailable,
+                    "the service is ending",
+                );
+                Ok(gone.into_http())
+            })
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Serving gRPC over TCP.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{service::Routes, transport::Server};
+
+use super::GuardLayer;
+use crate::shutdown::Shutdown;
+
+/// Adds reflection and `grpc.health.v1` to a service's routes. Health says serving from now on.
+///
+/// # Errors
+/// When the descriptors do not describe themselves, which a build would have caught.
+pub async fn with_reflection_and_health(
+    routes: Routes,
+    services: &[&'static str],
+) -> Result<(Routes, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    for service in services {
+        reporter
+            .set_service_status(*service, tonic_health::ServingStatus::Serving)
+            .await;
+    }
+    let describe = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tutti_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = routes
+        .add_service(health)
+        .add_service(describe().build_v1()?)
+        // grpcurl before 1.9 asks for v1alpha.
+        .add_service(describe().build_v1alpha()?);
+    Ok((routes, reporter))
+}
+
+/// Serves until the end is asked for and what was begun is finished.
+pub async fn serve(listener: TcpListener, routes: Routes, guard: GuardLayer, shutdown: Shutdown) {
+    let connections = TcpListenerStream::new(listener);
+    let ending = shutdown.clone();
+    let served = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .layer(guard)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(connections, async move { ending.ending().await })
+        .await;
+    if let Err(source) = served {
+        tracing::error!(
+            error = &source as &dyn std::error::Error,
+            "gRPC server failed"
+        );
+    }
+}
