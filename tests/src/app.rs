@@ -21,7 +21,7 @@ use tutti_common::{
     ids::UserId,
     limits::SlidingLog,
     redis::{Bus, Redis, RedisUrl},
-    rpc::{self, GuardLayer, ServiceKeys, Transport},
+    rpc::{self, GrpcTls, GuardLayer, ServiceKeys, Transport},
     shutdown::Shutdown,
     sql::Database,
 };
@@ -199,7 +199,7 @@ impl Running {
         );
         let to_auth = rpc::in_process(auth.routes(), &guard);
         let accounts = match &plan.accounts_at {
-            Some(uri) => rpc::dial(vec![uri.clone()], &shutdown),
+            Some(uri) => rpc::dial(vec![uri.clone()], GrpcTls::default(), &shutdown),
             None => to_auth.clone(),
         };
         let accounts = rpc::as_caller(accounts, &key);

@@ -5,7 +5,10 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use clap::Args;
 use http::Uri;
 
-use crate::{redis::RedisUrl, rpc::ServiceKeys};
+use crate::{
+    redis::RedisUrl,
+    rpc::{GrpcTls, ServiceKeys},
+};
 
 mod check;
 
@@ -72,13 +75,25 @@ pub struct RawSettings {
         default_value = "0.0.0.0:50052"
     )]
     pub room_grpc_addr: String,
-    /// Where the others find the auth service: http://host:port, several of them comma-separated. Names are looked up
+    /// Where the others find the auth service: http://host:port or https://host:port, several of them comma-separated. Names are looked up
     /// again every 5 s, and calls are balanced over all addresses
     #[arg(long, env, global = true, value_name = "URL")]
     pub auth_url: Option<String>,
     /// Where the others find the room service, as `AUTH_URL`
     #[arg(long, env, global = true, value_name = "URL")]
     pub room_url: Option<String>,
+    /// This part's certificate in PEM, with those between it and who signed it: gRPC is served with it, and callers show it
+    #[arg(long, env, global = true, value_name = "FILE")]
+    pub grpc_tls_cert_file: Option<String>,
+    /// The key of that certificate in PEM
+    #[arg(long, env, global = true, value_name = "FILE")]
+    pub grpc_tls_key_file: Option<String>,
+    /// Who signed the certificates of the others, where `AUTH_URL` or `ROOM_URL` is https://
+    #[arg(long, env, global = true, value_name = "FILE")]
+    pub grpc_tls_ca_file: Option<String>,
+    /// Serve only callers with a certificate that these signed [default: any caller with a service key]
+    #[arg(long, env, global = true, value_name = "FILE")]
+    pub grpc_tls_client_ca_file: Option<String>,
     /// The keys by which services name themselves, name:key,name:key [default: made at each start when standalone]
     #[arg(long, env, global = true, hide_env_values = true, value_name = "KEYS")]
     pub service_keys: Option<String>,
@@ -267,6 +282,7 @@ pub struct Settings {
     pub room_grpc_addr: SocketAddr,
     pub auth_url: Vec<Uri>,
     pub room_url: Vec<Uri>,
+    pub grpc_tls: GrpcTls,
     pub service_keys: ServiceKeys,
     pub admin_addr: SocketAddr,
     /// Whether the admin address was asked for; the default one may be taken by a neighbour.

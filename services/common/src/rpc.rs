@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::{Layer as _, ServiceExt, util::BoxCloneSyncService};
 use tracing::Instrument as _;
@@ -17,11 +17,13 @@ mod dial;
 mod guard;
 mod keys;
 mod serve;
+mod tls;
 
 pub use dial::{Resolver, dial, dial_by};
 pub use guard::{Guard, GuardLayer};
 pub use keys::ServiceKeys;
 pub use serve::{serve, with_reflection_and_health};
+pub use tls::{GrpcTls, GrpcTlsFiles};
 
 /// What a client calls through: a TCP channel or the service itself.
 pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
@@ -33,6 +35,9 @@ pub const DEADLINE: Duration = Duration::from_millis(1_800);
 /// once waits its turn: a part that is busy is not one that does not answer.
 pub const HASHING_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a caller waits, in the words of gRPC: a number and a unit.
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
 tokio::task_local! {
     /// See [`answer_by`].
     static ANSWER_BY: Instant;
@@ -42,6 +47,31 @@ tokio::task_local! {
 /// however long it had to wait for its turn. Those that hash a password have their own time.
 pub async fn answer_by<T>(by: Instant, what: impl Future<Output = T>) -> T {
     ANSWER_BY.scope(by, what).await
+}
+
+/// Whether nobody waits any more for what is being done: it is not to be begun then.
+#[must_use]
+pub fn is_too_late() -> bool {
+    ANSWER_BY
+        .try_with(|&by| by <= Instant::now())
+        .unwrap_or(false)
+}
+
+/// How long the caller of a request waits, if it says so.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number = number.parse::<u32>().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_hours(1),
+        "M" => Duration::from_mins(1),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    unit.checked_mul(number)
 }
 
 /// The calls that hash a password.
@@ -83,6 +113,10 @@ pub fn as_caller(transport: Transport, key: &Secret) -> Transport {
             let by = ANSWER_BY.try_with(|&by| by);
             by.unwrap_or(begun + DEADLINE).min(begun + DEADLINE)
         };
+        let left = deadline.saturating_duration_since(begun);
+        if let Ok(left) = HeaderValue::try_from(format!("{}m", left.as_millis())) {
+            request.headers_mut().insert(GRPC_TIMEOUT, left);
+        }
         let call = transport.clone().oneshot(request);
         let call = async move {
             // A stream is held to it until it begins; then it lives as long as it is wanted.
@@ -138,8 +172,29 @@ mod tests {
     use tonic::{Code, Status, body::Body};
     use tower::{ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
-    use super::{DEADLINE, answer_by, as_caller};
+    use super::{DEADLINE, answer_by, as_caller, is_too_late, patience};
     use crate::config::Secret;
+
+    #[test]
+    fn a_caller_says_how_long_it_waits() {
+        let patience = |text: &str| {
+            let headers = [("grpc-timeout".parse().unwrap(), text.parse().unwrap())];
+            patience(&headers.into_iter().collect())
+        };
+        assert_eq!(patience("1800m"), Some(Duration::from_millis(1_800)));
+        assert_eq!(patience("2H"), Some(Duration::from_hours(2)));
+        for text in ["", "m", "5", "-1S", "1y", "99999999999S", "1é"] {
+            assert_eq!(patience(text), None, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_too_late() {
+        assert!(!is_too_late());
+        let now = Instant::now();
+        assert!(!answer_by(now + DEADLINE, async { is_too_late() }).await);
+        assert!(answer_by(now, async { is_too_late() }).await);
+    }
 
     #[tokio::test]
     async fn no_call_outlasts_what_it_is_made_for() {

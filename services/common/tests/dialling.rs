@@ -21,7 +21,7 @@ use tokio::{
 };
 use tonic::{Code, Status, body::Body, service::Routes, transport::Uri};
 use tutti_common::{
-    rpc::{self, GuardLayer, Resolver, ServiceKeys, Transport},
+    rpc::{self, GrpcTls, GuardLayer, Resolver, ServiceKeys, Transport},
     shutdown::Shutdown,
 };
 use tutti_proto::rooms::{
@@ -76,7 +76,13 @@ impl Process {
             let guard = GuardLayer::new(ServiceKeys::parse(KEY).unwrap(), shutdown.clone());
             let routes = rpc::with_reflection_and_health(Routes::from(rooms), &[]);
             let (routes, _health) = routes.await.unwrap();
-            shutdown.spawn(rpc::serve(listener, routes, guard, shutdown.clone()));
+            shutdown.spawn(rpc::serve(
+                listener,
+                routes,
+                guard,
+                GrpcTls::default(),
+                shutdown.clone(),
+            ));
             address
         });
         Self {
@@ -143,7 +149,7 @@ impl Name {
             Box::pin(async move { Ok(addresses) })
         });
         let targets = vec![Uri::from_static("http://rooms:50052")];
-        let transport = rpc::dial_by(resolver, targets, shutdown);
+        let transport = rpc::dial_by(resolver, targets, GrpcTls::default(), shutdown);
         let key = ServiceKeys::parse(KEY).unwrap().of("test").unwrap();
         RoomServiceClient::new(rpc::as_caller(transport, &key))
     }

@@ -44,6 +44,9 @@ pub enum RoomError {
     /// Others changed the room again and again at the same moment.
     #[error("the room is too busy")]
     Contended,
+    /// Nobody waits for it any more.
+    #[error("it took too long")]
+    TooLate,
 }
 
 impl From<RoomError> for Status {
@@ -74,7 +77,9 @@ impl From<RoomError> for Status {
             RoomError::Store(source @ StoreError::Broken(_)) => status::internal(&source),
             RoomError::Live(source) => status::unavailable("live state", &source),
             RoomError::People(source) => status::unavailable("the auth service", &source),
-            RoomError::Contended => error(Code::Unavailable, Reason::Unavailable, message),
+            RoomError::Contended | RoomError::TooLate => {
+                error(Code::Unavailable, Reason::Unavailable, message)
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use tutti_common::{
     clock::{SharedClock, UnixMs},
     ids::{ConnectionId, RoomId, UserId},
     limits::{Limiter, Rule},
+    rpc,
 };
 
 use crate::{
@@ -468,6 +469,10 @@ impl Rooms {
         change: Change,
         now: UnixMs,
     ) -> Result<bool, RoomError> {
+        // Somebody who was told that it was not done may have said something else since.
+        if rpc::is_too_late() {
+            return Err(RoomError::TooLate);
+        }
         if change.closed {
             self.store.delete(change.room.id).await?;
         } else if change.durable {

@@ -352,7 +352,11 @@ impl Parts<'_> {
     }
 
     fn dial(&self, targets: &[Uri], name: &str) -> anyhow::Result<Transport> {
-        let transport = rpc::dial(targets.to_vec(), self.shutdown);
+        let transport = rpc::dial(
+            targets.to_vec(),
+            self.settings.grpc_tls.clone(),
+            self.shutdown,
+        );
         Ok(rpc::as_caller(transport, &self.key(name)?))
     }
 
@@ -376,6 +380,7 @@ impl Parts<'_> {
             listener,
             routes,
             self.guard.clone(),
+            self.settings.grpc_tls.clone(),
             self.shutdown.clone(),
         ));
         println!("tutti {name} is listening on {address}");

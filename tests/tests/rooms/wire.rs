@@ -11,7 +11,7 @@ use tonic_reflection::pb::v1::{
 };
 use tutti_common::{
     config::Secret,
-    rpc::{self, GuardLayer, ServiceKeys, Transport},
+    rpc::{self, GrpcTls, GuardLayer, ServiceKeys, Transport},
     sql::Database,
     status::Reason,
 };
@@ -37,8 +37,18 @@ async fn serve(app: &TestApp) -> Transport {
             .await
             .unwrap();
     let shutdown = app.shutdown();
-    shutdown.spawn(rpc::serve(listener, routes, guard, shutdown.clone()));
-    rpc::dial(vec![uri.parse::<Uri>().unwrap()], &shutdown)
+    shutdown.spawn(rpc::serve(
+        listener,
+        routes,
+        guard,
+        GrpcTls::default(),
+        shutdown.clone(),
+    ));
+    rpc::dial(
+        vec![uri.parse::<Uri>().unwrap()],
+        GrpcTls::default(),
+        &shutdown,
+    )
 }
 
 async fn a_key_is_needed_for_rooms(database: Database) {

@@ -13,7 +13,7 @@ use http::Uri;
 use super::{LogFormat, Rates, RawSettings, Role, Secret, Settings};
 use crate::{
     redis::{RedisUrl, Unusable},
-    rpc::ServiceKeys,
+    rpc::{GrpcTls, GrpcTlsFiles, ServiceKeys},
 };
 
 /// Over how long a gateway lets its connections go. Kubernetes kills 30 s after it asked a process to end, if not told
@@ -164,8 +164,33 @@ impl RawSettings {
             None => None,
         };
         let jwt_private_key_file = given(self.jwt_private_key_file.as_ref()).map(PathBuf::from);
-        let auth_url = wrong.urls("AUTH_URL", given(self.auth_url.as_ref()), &["http"]);
-        let room_url = wrong.urls("ROOM_URL", given(self.room_url.as_ref()), &["http"]);
+        let auth_url = wrong.urls(
+            "AUTH_URL",
+            given(self.auth_url.as_ref()),
+            &["http", "https"],
+        );
+        let room_url = wrong.urls(
+            "ROOM_URL",
+            given(self.room_url.as_ref()),
+            &["http", "https"],
+        );
+        let file = |path| given(path).map(Path::new);
+        let grpc_tls = GrpcTls::read(GrpcTlsFiles {
+            cert: file(self.grpc_tls_cert_file.as_ref()),
+            key: file(self.grpc_tls_key_file.as_ref()),
+            ca: file(self.grpc_tls_ca_file.as_ref()),
+            client_ca: file(self.grpc_tls_client_ca_file.as_ref()),
+        })
+        .unwrap_or_else(|found| {
+            wrong.0.extend(found);
+            GrpcTls::default()
+        });
+        let mut urls = auth_url.iter().chain(&room_url);
+        if urls.any(|url| url.scheme_str() == Some("https"))
+            && given(self.grpc_tls_ca_file.as_ref()).is_none()
+        {
+            wrong.add("GRPC_TLS_CA_FILE", "is needed where a URL is https://");
+        }
         if role != Role::Standalone {
             wrong.needed("SERVICE_KEYS", service_keys.as_ref(), role);
         }
@@ -236,6 +261,7 @@ impl RawSettings {
             room_grpc_addr: wrong.addr("ROOM_GRPC_ADDR", &self.room_grpc_addr),
             auth_url,
             room_url,
+            grpc_tls,
             service_keys: service_keys.unwrap_or_else(ServiceKeys::ephemeral),
             admin_addr: wrong.addr(
                 "ADMIN_ADDR",
@@ -348,6 +374,9 @@ mod tests {
             "--rate-api-per-minute=-1",
             "--allowed-origins=https://a.example/path",
             "--log-format=xml",
+            "--room-url=https://room",
+            "--grpc-tls-key-file=/nowhere",
+            "--grpc-tls-client-ca-file=/dev/null",
         ])
         .check(Role::Standalone)
         .unwrap_err();
@@ -361,6 +390,10 @@ mod tests {
             "RATE_API_PER_MINUTE",
             "ALLOWED_ORIGINS",
             "LOG_FORMAT",
+            "GRPC_TLS_CERT_FILE",
+            "GRPC_TLS_KEY_FILE",
+            "GRPC_TLS_CA_FILE",
+            "GRPC_TLS_CLIENT_CA_FILE",
         ] {
             assert!(names.contains(&name), "{name} is missing from {names:?}");
         }

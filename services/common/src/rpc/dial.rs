@@ -31,7 +31,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
-use super::Transport;
+use super::{GrpcTls, Transport};
 use crate::{
     shutdown::Shutdown,
     status::{Reason, error},
@@ -66,19 +66,27 @@ pub type Resolver =
 ///
 /// An idempotent call that a process does not answer is tried once more, with another one; so is any call
 /// that did not get as far as being sent. The `.proto` files say which calls are idempotent.
+///
+/// `tls` says whom to believe at `https://` targets.
 #[must_use]
-pub fn dial(targets: Vec<Uri>, shutdown: &Shutdown) -> Transport {
+pub fn dial(targets: Vec<Uri>, tls: GrpcTls, shutdown: &Shutdown) -> Transport {
     let system: Resolver = Arc::new(|host, port| {
         Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
     });
-    dial_by(system, targets, shutdown)
+    dial_by(system, targets, tls, shutdown)
 }
 
 /// The same, with addresses from `resolver`.
 #[must_use]
-pub fn dial_by(resolver: Resolver, targets: Vec<Uri>, shutdown: &Shutdown) -> Transport {
+pub fn dial_by(
+    resolver: Resolver,
+    targets: Vec<Uri>,
+    tls: GrpcTls,
+    shutdown: &Shutdown,
+) -> Transport {
     let pool = Arc::new(Pool {
         targets,
+        tls,
         resolver,
         nodes: watch::Sender::default(),
         next: AtomicUsize::new(0),
@@ -101,6 +109,7 @@ pub fn dial_by(resolver: Resolver, targets: Vec<Uri>, shutdown: &Shutdown) -> Tr
 
 struct Pool {
     targets: Vec<Uri>,
+    tls: GrpcTls,
     resolver: Resolver,
     nodes: watch::Sender<Arc<[Arc<Node>]>>,
     /// With whom the search for the least busy one begins.
@@ -209,8 +218,7 @@ impl Pool {
     /// found for each of them.
     async fn resolve(&self) -> bool {
         let found = self.targets.iter().map(|target| async move {
-            let host = target.host().unwrap_or_default();
-            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let host = host(target);
             let tls = target.scheme_str() == Some("https");
             let port = target.port_u16().unwrap_or(if tls { 443 } else { 80 });
             (target, (self.resolver)(host.to_owned(), port).await)
@@ -241,7 +249,12 @@ impl Pool {
                     .find(|node| node.target == *target && node.address == address);
                 match known {
                     Some(node) => after.push(Arc::clone(node)),
-                    None => after.extend(Node::at(target, address, before.is_empty())),
+                    None => match Node::at(target, address, &self.tls, before.is_empty()) {
+                        Ok(node) => after.push(Arc::new(node)),
+                        Err(source) => {
+                            tracing::error!(error = &source as &dyn Error, %target, "cannot dial");
+                        }
+                    },
                 }
             }
         }
@@ -282,9 +295,17 @@ impl Pool {
 
 impl Node {
     /// Connects when it is first called.
-    fn at(target: &Uri, address: SocketAddr, answers: bool) -> Option<Arc<Self>> {
+    fn at(
+        target: &Uri,
+        address: SocketAddr,
+        tls: &GrpcTls,
+        answers: bool,
+    ) -> Result<Self, tonic::transport::Error> {
         let scheme = target.scheme_str().unwrap_or("http");
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).ok()?;
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?;
+        if scheme == "https" {
+            endpoint = endpoint.tls_config(tls.client(host(target)))?;
+        }
         let channel = endpoint
             .origin(target.clone())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -293,13 +314,13 @@ impl Node {
             .keep_alive_timeout(KEEPALIVE.1)
             .keep_alive_while_idle(true)
             .connect_lazy();
-        Some(Arc::new(Self {
+        Ok(Self {
             target: target.clone(),
             address,
             channel,
             pending: AtomicUsize::new(0),
             answers: AtomicBool::new(answers),
-        }))
+        })
     }
 }
 
@@ -364,6 +385,12 @@ async fn keep_probing(pool: Weak<Pool>) {
         // Whoever waits is woken by the next suspicion; the pool may go meanwhile.
         let _ = timeout(PROBE_EVERY, pool.suspected.notified()).await;
     }
+}
+
+/// A target's host, without the brackets of an IPv6 address.
+fn host(target: &Uri) -> &str {
+    let host = target.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Whether a process says of itself that it cannot answer now.

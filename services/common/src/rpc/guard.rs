@@ -1,6 +1,9 @@
 //! Who is let in, and that what was begun is finished.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response, header::AUTHORIZATION};
@@ -8,7 +11,7 @@ use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use super::ServiceKeys;
+use super::{ServiceKeys, answer_by, patience};
 use crate::{
     shutdown::Shutdown,
     status::{Reason, error},
@@ -91,11 +94,16 @@ where
         );
         telemetry::continue_trace(&span, request.headers());
         let (answer, answered) = tokio::sync::oneshot::channel();
+        let by = patience(request.headers()).and_then(|left| Instant::now().checked_add(left));
         let work = async move {
-            // Nobody waits any more: the work is done all the same.
+            // Nobody waits any more: what was begun is finished all the same.
             let _ = answer.send(inner.call(request).await);
         };
-        self.layer.shutdown.spawn(work.instrument(span));
+        let work = work.instrument(span);
+        match by {
+            Some(by) => self.layer.shutdown.spawn(answer_by(by, work)),
+            None => self.layer.shutdown.spawn(work),
+        }
         Box::pin(async move {
             answered.await.unwrap_or_else(|_| {
                 let gone = error(

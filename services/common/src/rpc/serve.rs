@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
 
-use super::GuardLayer;
+use super::{GrpcTls, GuardLayer};
 use crate::shutdown::Shutdown;
 
 /// Adds reflection and `grpc.health.v1` to a service's routes. Health says serving from now on.
@@ -36,18 +38,30 @@ pub async fn with_reflection_and_health(
     Ok((routes, reporter))
 }
 
-/// Serves until the end is asked for and what was begun is finished.
-pub async fn serve(listener: TcpListener, routes: Routes, guard: GuardLayer, shutdown: Shutdown) {
-    let connections = TcpListenerStream::new(listener);
+/// Serves until the end is asked for and what was begun is finished; with TLS where there is a certificate.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    guard: GuardLayer,
+    tls: GrpcTls,
+    shutdown: Shutdown,
+) {
+    // Nagle's algorithm would hold an answer back until the event before it is acknowledged: 40 ms.
+    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     let ending = shutdown.clone();
-    let served = Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .layer(guard)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(connections, async move { ending.ending().await })
-        .await;
-    if let Err(source) = served {
+    let server = match tls.server() {
+        Some(tls) => Server::builder().tls_config(tls),
+        None => Ok(Server::builder()),
+    };
+    let serve = async {
+        server?
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .layer(guard)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(connections, async move { ending.ending().await })
+            .await
+    };
+    if let Err(source) = serve.await {
         tracing::error!(
             error = &source as &dyn std::error::Error,
             "gRPC server failed"
