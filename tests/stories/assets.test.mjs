@@ -7,6 +7,7 @@ import { unlimited } from '../support/server.mjs';
 import { serve, stories, story } from '../support/story.mjs';
 
 const { url } = await serve({ env: unlimited });
+const balanced = process.env.TUTTI_STORIES_ON === 'cluster';
 
 /** @param {string} path @param {Record<string, string>} [headers] */
 const get = (path, headers = {}) => fetch(url + path, { headers });
@@ -63,8 +64,11 @@ stories('what is served beside the API', () => {
   });
 
   story('nothing outside is served', async () => {
-    for (const path of ['/../Cargo.toml', '/%2e%2e/Cargo.toml', '/..%2fCargo.toml', '/tracks', '/README.md', '/static/']) {
-      assert.equal((await get(path)).status, 404, path);
+    for (const path of ['/tracks', '/README.md', '/static/']) assert.equal((await get(path)).status, 404, path);
+    for (const path of ['/../Cargo.toml', '/%2e%2e/Cargo.toml', '/..%2fCargo.toml']) {
+      const { status } = await get(path);
+      // Some balancers refuse by themselves what leads out of the root.
+      assert.ok(status === 404 || (balanced && status === 400), `${path}: ${status}`);
     }
   });
 });

@@ -2,10 +2,11 @@
 // them, and Socket.IO connections that remember what arrived.
 
 import assert from 'node:assert/strict';
+import { Agent } from 'node:http';
 import { io } from 'socket.io-client';
+import { DEADLINE_MS } from './eventually.mjs';
 
-/** Long enough for a debug build on a busy machine; nothing that works takes this long. */
-const DEADLINE_MS = 15_000;
+export { eventually } from './eventually.mjs';
 
 /**
  * @typedef {object} Answer
@@ -104,6 +105,18 @@ export class User {
 }
 
 let users = 0;
+let addresses = 0;
+
+/**
+ * Where connections come from. A balancer goes by the address of a client that polls, so each has one of its own, as
+ * people have.
+ */
+export function agentOfOneself() {
+  addresses += 1;
+  // All of 127.0.0.0/8 is this machine.
+  const localAddress = `127.${1 + (process.pid % 200)}.${(addresses >> 8) & 255}.${addresses & 255}`;
+  return new Agent({ localAddress, keepAlive: true });
+}
 
 /** What a new user fills in: nobody else has this name or address. */
 export function newcomer(name = 'user') {
@@ -171,31 +184,6 @@ export async function createRoom(host, settings = { is_friends_only: false }) {
 /** @param {User} host */
 export function createFriendsRoom(host) {
   return createRoom(host, { is_friends_only: true });
-}
-
-/**
- * Waits until `check` gives something true; an assertion that fails in it means "not yet".
- * @template T
- * @param {() => T | Promise<T>} check
- * @param {string} what
- * @param {{within?: number, every?: number}} [pace]
- * @returns {Promise<NonNullable<T>>}
- */
-export async function eventually(check, what, { within = DEADLINE_MS, every = 25 } = {}) {
-  const deadline = performance.now() + within;
-  let last;
-  do {
-    try {
-      const value = await check();
-      if (value) return /** @type {NonNullable<T>} */ (value);
-      last = undefined;
-    } catch (error) {
-      if (!(error instanceof assert.AssertionError)) throw error;
-      last = error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, every));
-  } while (performance.now() < deadline);
-  throw last ?? new Error(`not within ${within} ms: ${what}`);
 }
 
 /** @typedef {{event: string, payload: any}} Arrival */
@@ -344,6 +332,7 @@ export async function connect(user, { transports = ['websocket'], first, ...opti
     reconnection: false,
     forceNew: true,
     timeout: DEADLINE_MS,
+    ...(process.env.TUTTI_STORIES_ON === 'cluster' ? { agent: /** @type {any} */ (agentOfOneself()) } : {}),
     ...options,
   });
   const connection = new Connection(socket);

@@ -6,10 +6,10 @@ import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { eventually } from './api.mjs';
-import { runTutti, startTutti, temporaryFolder } from './server.mjs';
+import { eventually } from './eventually.mjs';
+import { freePort, runTutti, startTutti, temporaryFolder } from './server.mjs';
 
 /** The keys by which the parts, and an operator, name themselves. */
 export const SERVICE_KEYS = 'gateway:gateway-key-1,room:room-key-1,ops:ops-key-1';
@@ -28,16 +28,6 @@ function database(folder) {
   const url = new URL(server);
   url.pathname = `/${name}`;
   return { url: url.href, drop: () => sql(`DROP DATABASE ${name} WITH (FORCE)`) };
-}
-
-/** @returns {Promise<number>} a port that is free now */
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** @param {number} port */
@@ -82,7 +72,7 @@ export async function startParts({ env = {} } = {}) {
   writeFileSync(key, (await runTutti(['keygen'])).stdout, { mode: 0o600 });
   const { url: DATABASE_URL, drop } = database(dataDir);
   const { url: REDIS_URL, stop: stopRedis } = await redis(dataDir);
-  const shared = { ...env, SERVICE_KEYS, DATABASE_URL, REDIS_URL };
+  const shared = { DRAIN_TIME: '0s', ...env, SERVICE_KEYS, DATABASE_URL, REDIS_URL };
   const auth = await startTutti({
     role: 'auth',
     env: { ...shared, JWT_PRIVATE_KEY_FILE: key, AUTH_GRPC_ADDR: '127.0.0.1:0' },

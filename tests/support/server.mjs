@@ -2,13 +2,12 @@
 // between two servers, and whatever is started here ends with the process that started it.
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { withDeadline } from './eventually.mjs';
+import { binary, endWithUs, exitOnSignals, removeFolder, temporaryFolder } from './program.mjs';
 
-const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
+export { binary, freePort, temporaryFolder } from './program.mjs';
+
+exitOnSignals();
 
 // The whole line has to be there, or the last digits of the port might still be missing.
 const READY_LINE = /127\.0\.0\.1:(\d+)[^\n]*\n/;
@@ -28,53 +27,12 @@ export const unlimited = {
   RATE_API_PER_MINUTE: '0',
 };
 
-/** @type {Set<import('node:child_process').ChildProcess>} */
-const children = new Set();
-/** @type {Set<string>} */
-const folders = new Set();
-
-// A failed test, a thrown error and Ctrl-C all end in `exit`, where only synchronous work is done.
-process.on('exit', () => {
-  for (const child of children) child.kill('SIGKILL');
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  process.once(signal, () => process.exit(128 + constants.signals[signal]));
-}
-
-/** The program under test. */
-export function binary() {
-  return process.env.TUTTI_BIN ?? join(REPOSITORY, 'target', 'debug', 'tutti');
-}
-
-/** A new empty folder that is gone when this process is. */
-export function temporaryFolder() {
-  const folder = mkdtempSync(join(tmpdir(), 'tutti-story-'));
-  folders.add(folder);
-  return folder;
-}
-
-/** A port of 127.0.0.1 that was free a moment ago. */
-export async function freePort() {
-  const probe = createServer();
-  await new Promise((resolve, reject) => {
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => resolve(undefined));
-  });
-  const { port } = /** @type {import('node:net').AddressInfo} */ (probe.address());
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
-
 /**
  * @param {string[]} args
  * @param {Record<string, string | undefined>} env the settings; nothing else of ours is passed on
  */
 function launch(args, env) {
   const program = binary();
-  if (!existsSync(program)) {
-    throw new Error(`${program} is not there: run \`cargo build\` first, or set TUTTI_BIN`);
-  }
   const clean = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
@@ -93,34 +51,18 @@ function launch(args, env) {
   for (const stream of [child.stdout, child.stderr]) {
     /** @type {import('node:net').Socket} */ (/** @type {unknown} */ (stream)).unref();
   }
-  children.add(child);
+  const forget = endWithUs({ end: () => child.kill('SIGKILL') });
   /** @type {Promise<{code: number | null, signal: string | null}>} */
   const exited = new Promise((resolve, reject) => {
     child.once('error', reject);
     // `close`, not `exit`: what it wrote last has been read by then.
     child.once('close', (code, signal) => {
-      children.delete(child);
+      forget();
       resolve({ code, signal });
     });
   });
-  exited.catch(() => children.delete(child));
+  exited.catch(() => forget());
   return { child, output, exited };
-}
-
-/**
- * @template T
- * @param {Promise<T>} promise
- * @param {number} ms
- * @param {() => Error} late
- * @returns {Promise<T>}
- */
-function withDeadline(promise, ms, late) {
-  /** @type {NodeJS.Timeout} */
-  let timer;
-  const deadline = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(late()), ms);
-  });
-  return Promise.race([promise, deadline]).finally(() => clearTimeout(timer));
 }
 
 /**
@@ -183,8 +125,7 @@ export async function startTutti({ env = {}, args = [], dataDir, role } = {}) {
 
   function forget() {
     if (!ownsData) return;
-    rmSync(data, { recursive: true, force: true });
-    folders.delete(data);
+    removeFolder(data);
   }
 
   return {

@@ -1,6 +1,7 @@
 // How a file of stories is laid out: its servers, its stories, and the two transports.
 
 import { after, describe, test } from 'node:test';
+import { startCluster } from '../cluster/cluster.mjs';
 import { closeConnections } from './api.mjs';
 import { startParts } from './parts.mjs';
 import { startTutti } from './server.mjs';
@@ -27,26 +28,47 @@ export function stories(subject, stories) {
   void describe(subject, { concurrency: 6 }, stories);
 }
 
+/** @typedef {'websocket' | 'polling'} Transport */
+
 /**
- * The same stories over WebSocket and over long-polling.
+ * The same stories over WebSocket and over long-polling; TUTTI_STORIES_TRANSPORT names one of them, for that one alone.
  * @param {string} subject
- * @param {(transport: 'websocket' | 'polling') => void} define
+ * @param {(transport: Transport) => void} define
  */
 export function overBothTransports(subject, define) {
+  const only = process.env.TUTTI_STORIES_TRANSPORT;
   void describe(subject, { concurrency: 2 }, () => {
     for (const transport of /** @type {const} */ (['websocket', 'polling'])) {
+      if (only && only !== transport) continue;
       stories(`${subject}, over ${transport}`, () => define(transport));
     }
   });
 }
 
 /**
+ * Seven processes behind a balancer, which is one more proxy than the stories know of.
+ * @param {{env?: Record<string, string | undefined>}} options
+ */
+function startStoryCluster({ env = {} }) {
+  const { TUTTI_CLUSTER_PROXY: proxy = 'haproxy', TUTTI_CLUSTER_REDIS: redis = 'single' } = process.env;
+  return startCluster({
+    proxy: /** @type {'haproxy' | 'nginx'} */ (proxy),
+    redis: /** @type {'single' | 'sentinel' | 'cluster'} */ (redis),
+    postgres: process.env.TEST_POSTGRES_URL,
+    env: { DRAIN_TIME: '0s', ...env, TRUSTED_PROXIES: String(1 + Number(env.TRUSTED_PROXIES ?? 0)) },
+  });
+}
+
+/**
  * A server for this file; it is stopped, and its exit status looked at, after the last story. With
- * TUTTI_STORIES_ON=parts it is three processes, and the stories are the same.
+ * TUTTI_STORIES_ON=parts it is three processes, with TUTTI_STORIES_ON=cluster seven behind a balancer
+ * (TUTTI_CLUSTER_PROXY, TUTTI_CLUSTER_REDIS), and the stories are the same.
  * @param {{env?: Record<string, string | undefined>}} options
  */
 export async function serve(options) {
-  const tutti = process.env.TUTTI_STORIES_ON === 'parts' ? await startParts(options) : await startTutti(options);
+  const on = process.env.TUTTI_STORIES_ON;
+  const start = on === 'cluster' ? startStoryCluster : on === 'parts' ? startParts : startTutti;
+  const tutti = await start(options);
   after(async () => {
     // First: what is still connected would keep this process alive.
     closeConnections();

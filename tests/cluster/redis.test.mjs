@@ -1,0 +1,91 @@
+// Redis is the working copy: it may be emptied, killed, or stop answering.
+
+import assert from 'node:assert/strict';
+import { story } from '../support/story.mjs';
+import { gather, OUTAGE_MS, report, stage, users } from './stage.mjs';
+
+const cluster = await stage();
+const cast = await users(cluster.url, 18);
+const urls = cluster.gateways.map(({ url }) => url);
+const [redis] = cluster.redis.servers;
+
+async function playingRooms() {
+  const gatherings = [];
+  for (let place = 0; place < 3; place++) gatherings.push(await gather(cast.slice(6 * place, 6 * place + 6)));
+  for (const { members } of gatherings) members[0].play();
+  await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
+  return gatherings;
+}
+
+/**
+ * Everybody goes on where they were: the same hosts, the same people, versions above, nobody thrown out.
+ * @param {import('./people.mjs').Gathering[]} gatherings
+ */
+async function allIsAsBefore(gatherings) {
+  for (const gathering of gatherings) {
+    await gathering.members[0].settle();
+    await gathering.agreed();
+    await gathering.check(urls);
+    for (const person of gathering.members) {
+      assert.equal(person.times('(down)'), 0, 'sockets stay');
+      assert.equal(person.times('user_left'), 0, 'nobody goes');
+      assert.equal(person.times('host_changed'), 0, 'the host stays');
+    }
+    const answer = await gathering.members[0].user.get(`/api/v1/rooms/${gathering.room_id}`);
+    assert.deepEqual(answer.body.participants, gathering.members.map(({ user_id }) => user_id), 'in the order in which they came');
+    for (const person of gathering.members) person.leave();
+  }
+}
+
+/** @param {import('./people.mjs').Gathering[]} gatherings @param {number} since */
+const slowest = async (gatherings, since) =>
+  Math.max(...(await Promise.all(gatherings.map((gathering) => gathering.recovered(since)))));
+
+story('emptied in the middle of play', async (t) => {
+  const gatherings = await playingRooms();
+  const since = performance.now();
+  assert.equal(await redis.ask('FLUSHALL'), '+OK');
+  const ms = await slowest(gatherings, since);
+  report(t, 'Redis: `FLUSHALL`', `nothing; ${refused(gatherings)}`, ms);
+  assert.ok(ms <= 3000, `${ms} ms`);
+  await allIsAsBefore(gatherings);
+});
+
+story('killed, and started again with nothing in it', async (t) => {
+  t.after(async () => void (redis.server.running || (await redis.start())));
+  const gatherings = await playingRooms();
+  await redis.kill();
+  await outage(gatherings);
+  const since = performance.now();
+  await redis.start();
+  const ms = await slowest(gatherings, since);
+  report(t, `Redis: killed, and back empty after ${OUTAGE_MS / 1000} s`, `the music stays as it is; ${refused(gatherings)}`, ms);
+  assert.ok(ms <= 3000, `${ms} ms`);
+  await allIsAsBefore(gatherings);
+});
+
+story('silent, with its connections open', async (t) => {
+  t.after(() => redis.server.thaw());
+  const gatherings = await playingRooms();
+  redis.server.freeze();
+  await outage(gatherings);
+  const since = performance.now();
+  redis.server.thaw();
+  const ms = await slowest(gatherings, since);
+  report(t, `Redis: frozen for ${OUTAGE_MS / 1000} s (SIGSTOP)`, `the music stays as it is; ${refused(gatherings)}`, ms);
+  assert.ok(ms <= 3000, `${ms} ms`);
+  await allIsAsBefore(gatherings);
+});
+
+/** Lets the outage last its time; hosts go on sending, and are answered. @param {import('./people.mjs').Gathering[]} gatherings */
+async function outage(gatherings) {
+  // This is the fault itself, not a wait for something.
+  await new Promise((resolve) => setTimeout(resolve, OUTAGE_MS));
+  for (const { syncs } of gatherings) assert.ok(syncs.some(({ error }) => error?.code === 'UNAVAILABLE'), 'it was noticed');
+}
+
+/** @param {import('./people.mjs').Gathering[]} gatherings */
+function refused(gatherings) {
+  const syncs = gatherings.flatMap((gathering) => gathering.syncs);
+  return `${syncs.filter(({ error }) => error).length} of ${syncs.length} updates of hosts \`UNAVAILABLE\``;
+}
