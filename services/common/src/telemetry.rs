@@ -1,6 +1,6 @@
 //! Logs, metrics and traces.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{collections::HashMap, io::IsTerminal as _, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -32,6 +32,9 @@ const DURATION_BUCKETS: [f64; 12] = [
 
 /// Libraries that write what they carry, tokens included, when asked to log everything.
 const TALKATIVE: [&str; 5] = ["h2", "hyper", "hyper_util", "tungstenite", "rustls"];
+
+/// The field of W3C Trace Context that names a span.
+const TRACEPARENT: &str = "traceparent";
 
 /// How long sending a batch of spans may take.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -161,4 +164,50 @@ pub fn pass_trace_on(span: &Span, headers: &mut HeaderMap) {
     global::get_text_map_propagator(|propagator| {
         propagator.inject_context(&span.context(), &mut HeadersMut(headers));
     });
+}
+
+/// `span` as a W3C `traceparent`, for what goes another way than by HTTP. Nothing where nobody collects traces.
+#[must_use]
+pub fn traceparent_of(span: &Span) -> Option<String> {
+    let mut fields = HashMap::new();
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&span.context(), &mut fields);
+    });
+    fields.remove(TRACEPARENT)
+}
+
+/// Makes `span` a child of the span that a `traceparent` names.
+pub fn continue_from(span: &Span, traceparent: &str) {
+    let fields = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    let parent = global::get_text_map_propagator(|propagator| propagator.extract(&fields));
+    // An error means that nobody collects traces.
+    let _ = span.set_parent(parent);
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::{global, trace::TracerProvider as _};
+    use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::{continue_from, traceparent_of};
+
+    #[test]
+    fn a_trace_goes_on_where_its_traceparent_comes_to() {
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let traces = SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            let here = tracing::info_span!("here");
+            let traceparent = traceparent_of(&here).expect("traces are collected");
+            let there = tracing::info_span!("there");
+            continue_from(&there, &traceparent);
+            let further = traceparent_of(&there).expect("traces are collected");
+            let trace = |traceparent: &str| traceparent.split('-').nth(1).map(str::to_owned);
+            assert_eq!(trace(&further), trace(&traceparent));
+            assert_ne!(further, traceparent, "it is a span of its own");
+        });
+        assert_eq!(traceparent_of(&tracing::Span::none()), None);
+    }
 }

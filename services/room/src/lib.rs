@@ -10,6 +10,7 @@ pub mod domain;
 mod error;
 pub mod live;
 mod people;
+mod remembered;
 mod rpc;
 mod service;
 pub mod store;

@@ -9,23 +9,25 @@ use std::{
 };
 
 use tokio::sync::{Mutex, MutexGuard};
+use tracing::Span;
 use tutti_common::{
     clock::{SharedClock, UnixMs},
     ids::{ConnectionId, RoomId, UserId},
     limits::{Limiter, Rule},
-    rpc,
+    rpc, telemetry,
 };
 
 use crate::{
     RoomSettings,
     convert::encode_events,
     domain::{
-        Change, CloseReason, Command, Lease, LeaveReason, Playback, PlaybackUpdate, Room,
+        Change, CloseReason, Command, Event, Lease, LeaveReason, Playback, PlaybackUpdate, Room,
         RoomTerms, Seat, SongUpdate, Version, View, apply,
     },
     error::RoomError,
     live::{Connected, LiveState, Snapshot, Turn},
     people::People,
+    remembered::Remembered,
     store::RoomStore,
 };
 
@@ -56,6 +58,7 @@ pub struct Rooms {
     limiter: Arc<dyn Limiter>,
     turns: Arc<Turns>,
     line: Arc<Turns>,
+    remembered: Arc<Remembered>,
 }
 
 /// Whose turn it is with a room. Compare-and-publish alone would be right, but a thousand who join at once
@@ -112,6 +115,7 @@ impl Rooms {
             limiter,
             turns: Arc::default(),
             line: Arc::default(),
+            remembered: Arc::default(),
         }
     }
 
@@ -296,13 +300,52 @@ impl Rooms {
             playback,
             song,
         };
-        let changed = self
-            .change(room, &[by], |_, _| Some(command.clone()))
-            .await
-            .map_err(hide_room)?;
+        let changed = match self.sync_by_memory(room, &command).await? {
+            Some(after) => Some(after),
+            None => self
+                .change(room, &[by], |_, _| Some(command.clone()))
+                .await
+                .map_err(hide_room)?,
+        };
+        metrics::counter!("tutti_room_syncs_total").increment(1);
+        if update.timestamp_ms.is_some() {
+            let age_ms = received_at.as_f64() - playback.timestamp_ms;
+            metrics::histogram!("tutti_room_sync_age_seconds").record(age_ms.max(0.0) / 1_000.0);
+        }
         Ok(changed.map_or((Version::default(), received_at), |after| {
             (after.version, after.last_activity)
         }))
+    }
+
+    /// The host's word on a room as it was after the last one: without a look, this costs one round trip. If
+    /// anything happened to the room since, or the record is to hear of it, nothing is done.
+    async fn sync_by_memory(
+        &self,
+        room: RoomId,
+        command: &Command,
+    ) -> Result<Option<Room>, RoomError> {
+        let Some(view) = self.remembered.take(room) else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        // A refusal may be out of date as well.
+        let Ok(Some(change)) = apply(&view, command.clone(), now) else {
+            return Ok(None);
+        };
+        if change.durable {
+            return Ok(None);
+        }
+        let before = view.room.clone();
+        let after = View {
+            room: change.room.clone(),
+            ..view
+        };
+        if !self.carry_out(&before, change, now).await? {
+            return Ok(None);
+        }
+        let room = after.room.clone();
+        self.remembered.keep(after);
+        Ok(Some(room))
     }
 
     /// What plays where, for a participant.
@@ -451,9 +494,19 @@ impl Rooms {
                 turn = Some(self.turn(room).await?);
                 continue;
             }
-            let after = change.room.clone();
-            if self.carry_out(&view.room, change, now).await? {
-                return Ok(Some(after));
+            let before = view.room.clone();
+            let after = View {
+                room: change.room.clone(),
+                ..view
+            };
+            // What the host says next is most likely about the room as it is then.
+            let is_to_remember = change.seats.is_empty() && !change.closed;
+            if self.carry_out(&before, change, now).await? {
+                let room = after.room.clone();
+                if is_to_remember && after.seat(room.host).is_some() {
+                    self.remembered.keep(after);
+                }
+                return Ok(Some(room));
             }
             if place.is_none() {
                 place = Some(self.line.take(room).await);
@@ -478,8 +531,25 @@ impl Rooms {
         } else if change.durable {
             self.store.save(&change.room, &change.seats, now).await?;
         }
-        let events = encode_events(&change.room, before.told, &change.events, now);
-        Ok(self.live.commit(before.revision, change, events).await?)
+        self.remembered.take(change.room.id);
+        // Who hears of it elsewhere goes on with the trace.
+        let trace = telemetry::traceparent_of(&Span::current());
+        let mut events = encode_events(&change.room, before.told, &change.events, now);
+        for event in &mut events {
+            event.traceparent.clone_from(&trace);
+        }
+        let host_changes = change.events.iter().filter_map(|event| match event {
+            Event::HostChanged { reason, .. } => Some(reason.name()),
+            _ => None,
+        });
+        let host_changes = host_changes.collect::<Vec<_>>();
+        let is_made = self.live.commit(before.revision, change, events).await?;
+        if is_made {
+            for reason in host_changes {
+                metrics::counter!("tutti_room_host_changes_total", "reason" => reason).increment(1);
+            }
+        }
+        Ok(is_made)
     }
 
     /// A room as the rules see it, from live state or from the record.

@@ -12,7 +12,7 @@ use tutti_proto::auth::{
 };
 
 use crate::{
-    domain::{CloseReason, Command, LeaveReason},
+    domain::{CloseReason, Command, LeaveReason, View},
     error::RoomError,
     live::{CLAIM, Due},
     service::Rooms,
@@ -118,7 +118,7 @@ impl Rooms {
         match due {
             Due::Seat(room, user) => {
                 let grace = self.settings.presence_grace;
-                self.change(room, &[user], |view, now| {
+                let decide = |view: &View, now| {
                     let expired = view
                         .seat(user)
                         .is_some_and(|seat| seat.expires_at(grace) <= now);
@@ -126,8 +126,10 @@ impl Rooms {
                         user,
                         reason: LeaveReason::Disconnected,
                     })
-                })
-                .await?;
+                };
+                if self.change(room, &[user], decide).await?.is_some() {
+                    metrics::counter!("tutti_room_leases_expired_total").increment(1);
+                }
             }
             Due::Room(room) => {
                 let grace = self.settings.room_empty_grace;

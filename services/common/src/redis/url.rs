@@ -232,10 +232,14 @@ fn read_trust(ca: Option<&Path>) -> Result<Tls, Unusable> {
         return Ok(Tls { trust: None });
     };
     let unusable = |_| Unusable::Certificates;
-    let root_cert = Some(std::fs::read(ca).map_err(|_| Unusable::Certificates)?);
+    let pem = std::fs::read_to_string(ca).map_err(|_| Unusable::Certificates)?;
+    if !pem.contains("BEGIN CERTIFICATE") {
+        // Nobody would be trusted, and each connection fail with a riddle.
+        return Err(Unusable::Certificates);
+    }
     let certificates = TlsCertificates {
         client_tls: None,
-        root_cert,
+        root_cert: Some(pem.into_bytes()),
     };
     let client = Client::build_with_tls("rediss://localhost", certificates).map_err(unusable)?;
     let trust = client.get_connection_info().addr().clone();

@@ -59,7 +59,7 @@ pub fn free_port() -> u16 {
 pub struct Server {
     pub port: u16,
     folder: TempDir,
-    program: &'static str,
+    is_sentinel: bool,
     args: Vec<String>,
     child: Option<Child>,
 }
@@ -84,7 +84,7 @@ impl Server {
         Self {
             port,
             folder: tempfile::tempdir().unwrap(),
-            program: "redis-server",
+            is_sentinel: false,
             args: args.iter().map(ToString::to_string).collect(),
             child: None,
         }
@@ -101,11 +101,12 @@ impl Server {
     }
 
     fn spawn(&mut self) {
-        let mut command = Command::new(self.program);
-        if self.program == "redis-server" {
+        let mut command = Command::new("redis-server");
+        if !self.is_sentinel {
             command
                 .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-                .args(["--port", &self.port.to_string()]);
+                .args(["--port", &self.port.to_string()])
+                .args(["--repl-diskless-sync-delay", "0"]);
         }
         let child = command
             .args(&self.args)
@@ -140,6 +141,17 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    async fn is_replica_without_data(&self) -> bool {
+        let replication = self.say::<String>(&["INFO", "replication"]).await;
+        replication.contains("master_link_status:down")
+    }
+
+    /// Whether it is a replica and has what its master has. Who changes roles may break connections.
+    pub async fn is_replica(&self) -> bool {
+        let replication = self.try_say::<String>(&["INFO", "replication"]).await;
+        replication.is_ok_and(|replication| replication.contains("master_link_status:up"))
+    }
+
     /// Says something to this very server.
     pub async fn say<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         self.try_say(words).await.unwrap()
@@ -166,7 +178,7 @@ impl Drop for Server {
 pub struct Sentinels {
     pub master: Server,
     pub replica: Server,
-    sentinel: Server,
+    pub sentinel: Server,
 }
 
 impl Sentinels {
@@ -175,7 +187,7 @@ impl Sentinels {
         let of_master = format!("127.0.0.1 {}", master.port);
         let replica = Server::start_with(&["--replicaof", &of_master]).await?;
         let mut sentinel = Server::new(free_port(), &[]);
-        sentinel.program = "redis-sentinel";
+        sentinel.is_sentinel = true;
         let settings = sentinel.folder().join("sentinel.conf");
         let lines = format!(
             "port {}\nbind 127.0.0.1\nsentinel monitor tutti {of_master} 1\n\
@@ -183,7 +195,8 @@ impl Sentinels {
             sentinel.port
         );
         std::fs::write(&settings, lines).unwrap();
-        sentinel.args = vec![settings.to_str().unwrap().to_owned()];
+        let settings = settings.to_str().unwrap().to_owned();
+        sentinel.args = vec![settings, "--sentinel".to_owned()];
         sentinel.run().await;
         let sentinels = Self {
             master,
@@ -196,11 +209,7 @@ impl Sentinels {
                 .sentinel
                 .say::<Vec<redis::Value>>(&["SENTINEL", "REPLICAS", "tutti"])
                 .await;
-            let replication = sentinels
-                .replica
-                .say::<String>(&["INFO", "replication"])
-                .await;
-            known.len() == 1 && replication.contains("master_link_status:up")
+            known.len() == 1 && sentinels.replica.is_replica().await
         })
         .await;
         Some(sentinels)
@@ -253,7 +262,7 @@ impl Cluster {
         for node in &cluster.nodes {
             eventually(async || {
                 let info = node.say::<String>(&["CLUSTER", "INFO"]).await;
-                info.contains("cluster_state:ok")
+                info.contains("cluster_state:ok") && !node.is_replica_without_data().await
             })
             .await;
         }

@@ -217,6 +217,18 @@ pub enum HostChangeReason {
     Transferred,
 }
 
+impl HostChangeReason {
+    /// As metrics call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Disconnected => "disconnected",
+            Self::Transferred => "transferred",
+        }
+    }
+}
+
 /// Why a room is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
