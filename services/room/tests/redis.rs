@@ -7,6 +7,7 @@ mod servers;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use servers::{Server, eventually, redis_and_bus_at};
 use tutti_common::{
     clock::UnixMs,
@@ -316,6 +317,9 @@ async fn a_redis_that_does_not_answer_is_not_waited_for() {
         user: host,
         room: Some(id),
     };
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _here = metrics::set_default_local_recorder(&recorder);
     server.signal("STOP");
     let begun = Instant::now();
     let (about, connections) = ([host], [connected]);
@@ -328,7 +332,7 @@ async fn a_redis_that_does_not_answer_is_not_waited_for() {
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     assert!(view.is_err() && commit.is_err() && subscribe.is_err() && renew.is_err());
     // The listener finds out by itself.
-    tokio::time::sleep(SOON).await;
+    eventually(async || metrics.render().contains("tutti_redis_reconnects_total 1")).await;
     server.signal("CONT");
     eventually(async || live.view(id, &[host]).await.is_ok()).await;
     // What was not answered may have been done: a change of then is not done twice.
