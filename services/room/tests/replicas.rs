@@ -8,10 +8,15 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use servers::{Sentinels, Server, eventually, redis_and_bus_at};
 use tempfile::TempDir;
+use tracing::Instrument as _;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tutti_common::{
-    clock::SystemClock,
+    clock::{Clock as _, ManualClock, SharedClock, SystemClock, UnixMs},
     config::{Rates, Secret},
     ids::{RoomId, UserId},
     limits::SlidingLog,
@@ -19,12 +24,13 @@ use tutti_common::{
     rpc::{self, GuardLayer, ServiceKeys},
     shutdown::Shutdown,
     sql::Database,
+    telemetry,
 };
 use tutti_proto::rooms::{WatchRoomRequest, room_service_client::RoomServiceClient};
 use tutti_room::{
     People, PeopleError, RoomError, RoomSettings, Rooms,
     domain::{PlaybackUpdate, Refusal, SongUpdate, Version},
-    live::{LiveState as _, RedisLive},
+    live::{Feed, LiveState as _, RedisLive},
 };
 
 const SETTINGS: RoomSettings = RoomSettings {
@@ -103,6 +109,10 @@ impl Record {
 
     /// A room service, as one process has it.
     fn rooms(&self, redis_url: &str) -> Rooms {
+        self.rooms_by(Arc::new(SystemClock), redis_url)
+    }
+
+    fn rooms_by(&self, clock: SharedClock, redis_url: &str) -> Rooms {
         let (redis, bus) = redis_and_bus_at(redis_url);
         let (grace, empty_grace) = (SETTINGS.presence_grace, SETTINGS.room_empty_grace);
         Rooms::new(
@@ -110,7 +120,7 @@ impl Record {
             tutti_room::store::open(&self.database),
             Arc::new(Anns),
             Arc::new(SlidingLog::default()),
-            Arc::new(SystemClock),
+            clock,
             SETTINGS,
         )
     }
@@ -300,8 +310,7 @@ async fn whoever_takes_a_position_and_dies_does_not_take_it_along() {
         let (redis, bus) = redis_and_bus_at(&server.url());
         let (grace, empty_grace) = (SETTINGS.presence_grace, SETTINGS.room_empty_grace);
         let dying = RedisLive::new(redis, bus, PREFIX, grace, empty_grace);
-        let now = tutti_common::clock::Clock::now(&SystemClock);
-        assert_eq!(dying.unrecorded(now).await.unwrap().len(), 1);
+        assert_eq!(dying.unrecorded(SystemClock.now()).await.unwrap().len(), 1);
     }
     let store = tutti_room::store::open(&record.database);
     let recorded = async || {
@@ -353,4 +362,83 @@ async fn a_room_that_ended_unheard_is_found_to_be_gone() {
         .await
         .expect("the watch ends");
     assert_eq!(rest.len(), 0, "{rest:?}");
+}
+
+#[tokio::test]
+async fn an_event_names_the_span_in_which_it_was_made() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let traces = SdkTracerProvider::builder().build();
+    let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("test"));
+    let _here = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let record = Record::new().await;
+    let rooms = record.rooms(&server.url());
+    let (room, host) = record.playing(&rooms).await;
+    let (redis, bus) = redis_and_bus_at(&server.url());
+    let elsewhere = RedisLive::new(
+        redis,
+        bus,
+        PREFIX,
+        SETTINGS.presence_grace,
+        SETTINGS.room_empty_grace,
+    );
+    let mut feed = elsewhere.subscribe(room).await.unwrap();
+    let span = tracing::info_span!("the host's word");
+    let word = sync(&rooms, host, room, 10.0);
+    word.instrument(span.clone()).await;
+    let Some(Feed::Event(event)) = feed.next().await else {
+        panic!("an event");
+    };
+    assert!(event.traceparent.is_some());
+    assert_eq!(event.traceparent, telemetry::traceparent_of(&span));
+}
+
+#[tokio::test]
+async fn what_happens_to_rooms_is_counted() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let recorder = PrometheusBuilder::new()
+        .set_buckets(&[1.0])
+        .unwrap()
+        .build_recorder();
+    let metrics = recorder.handle();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let clock = ManualClock::at(UnixMs(1_704_067_200_000));
+    let record = Record::new().await;
+    let rooms = record.rooms_by(clock.clone(), &server.url());
+    let (room, host) = record.playing(&rooms).await;
+    for age_ms in [400.0, 2_000.0] {
+        let update = PlaybackUpdate {
+            playing: true,
+            position: 1.0,
+            timestamp_ms: Some(clock.now().as_f64() - age_ms),
+            ..PlaybackUpdate::default()
+        };
+        let synced = rooms.sync(host, room, None, &update, SongUpdate::Keep);
+        synced.await.unwrap();
+    }
+    try_sync(&rooms, record.user().await, room, 1.0)
+        .await
+        .unwrap_err();
+    let heir = record.user().await;
+    rooms.join(heir, room, None).await.unwrap();
+    rooms.transfer(host, room, heir).await.unwrap();
+    rooms.leave(heir, room, None).await.unwrap();
+    clock.advance(Duration::from_mins(2));
+    rooms.look_after_what_is_due().await.unwrap();
+    let counted = metrics.render();
+    for line in [
+        "tutti_room_syncs_total 4",
+        "tutti_room_sync_age_seconds_bucket{le=\"1\"} 1",
+        "tutti_room_sync_age_seconds_count 2",
+        "tutti_room_host_changes_total{reason=\"transferred\"} 1",
+        "tutti_room_host_changes_total{reason=\"left\"} 1",
+        "tutti_room_leases_expired_total 1",
+    ] {
+        assert!(counted.contains(line), "{line} is missing from {counted}");
+    }
+    assert!(counted.contains("tutti_redis_seconds_count{call=\"commit\"}"));
 }
