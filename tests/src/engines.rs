@@ -1,6 +1,6 @@
-//! A story a time on each engine.
+//! A story a time on each engine. It is told to a database or to what is made of one.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -27,14 +27,21 @@ macro_rules! on_both_engines {
 }
 
 /// On a new file.
-pub async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Database) -> F) {
+pub async fn on_sqlite<W: From<Database>, F: Future<Output = ()>>(story: impl FnOnce(W) -> F) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("tutti.db").display());
-    story(open(&url).await).await;
+    in_time(story(open(&url).await.into())).await;
+}
+
+/// A story that waits for what does not come fails, and the others go on.
+async fn in_time(story: impl Future<Output = ()>) {
+    tokio::time::timeout(Duration::from_mins(2), story)
+        .await
+        .expect("the story ends within two minutes");
 }
 
 /// On a new database of the server that `TEST_POSTGRES_URL` names, as a user who may make one.
-pub async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(Database) -> F) {
+pub async fn on_postgres<W: From<Database>, F: Future<Output = ()>>(story: impl FnOnce(W) -> F) {
     let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
         eprintln!("TEST_POSTGRES_URL is not set: not told on PostgreSQL");
         return;
@@ -46,7 +53,7 @@ pub async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(Database) ->
         .await
         .unwrap();
     let url = with_database(&server, &name);
-    let told = AssertUnwindSafe(async { story(open(&url).await).await })
+    let told = AssertUnwindSafe(async { in_time(story(open(&url).await.into())).await })
         .catch_unwind()
         .await;
     sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))

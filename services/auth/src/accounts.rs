@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::broadcast;
 use tutti_common::{
     clock::{SharedClock, UnixMs},
     config::Secret,
@@ -16,9 +15,10 @@ use crate::{
     AuthSettings,
     domain::{
         account::{Account, Login, Registration, User, Username},
+        event::Place,
         session::{NewToken, RefreshToken, Session, TokenHash},
     },
-    events::AccountEvent,
+    events::{self, Events},
     keys::{PublicKey, SigningKeys},
     passwords::{HashError, Passwords},
     store::{AuthStore, Naming, NewAccount, Rotation, StoreError},
@@ -85,7 +85,7 @@ pub(crate) struct Accounts {
     pub(crate) limiter: Arc<dyn Limiter>,
     pub(crate) clock: SharedClock,
     pub(crate) settings: AuthSettings,
-    pub(crate) events: broadcast::Sender<AccountEvent>,
+    pub(crate) events: Events,
     pub(crate) turns: Turns,
 }
 
@@ -199,7 +199,7 @@ impl Accounts {
                     session_id = %session.id,
                     "a refresh token was used twice; its session is over"
                 );
-                self.tell(AccountEvent::SessionEnded(session));
+                self.events.happened();
                 Err(AccountError::DeadToken)
             }
             Rotation::Dead => Err(AccountError::DeadToken),
@@ -208,8 +208,9 @@ impl Accounts {
 
     /// Ends the session that a refresh token belongs to, if any.
     pub(crate) async fn logout(&self, token: &str) -> Result<(), AccountError> {
-        if let Some(session) = self.store.end_session(TokenHash::of(token)).await? {
-            self.tell(AccountEvent::SessionEnded(session));
+        let now = self.clock.now();
+        if self.store.end_session(TokenHash::of(token), now).await? {
+            self.events.happened();
         }
         Ok(())
     }
@@ -241,6 +242,16 @@ impl Accounts {
         self.keys.public()
     }
 
+    /// Where a listener begins who wants to hear of all that happens from now on.
+    pub(crate) async fn last_place(&self) -> Result<Place, AccountError> {
+        Ok(self.store.last_event().await?)
+    }
+
+    /// Where a listener begins who wants to hear of all that happened since then.
+    pub(crate) async fn place_before(&self, since: UnixMs) -> Result<Place, AccountError> {
+        Ok(self.store.event_before(since).await?)
+    }
+
     /// Forgets what is dead by now.
     pub(crate) async fn sweep(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
@@ -254,6 +265,7 @@ impl Accounts {
         if forgotten > 0 {
             tracing::info!(forgotten, "forgot expired refresh tokens");
         }
+        while self.store.forget_events(now - events::KEPT).await? > 0 {}
         Ok(())
     }
 
@@ -302,11 +314,6 @@ impl Accounts {
             refresh_token,
             expires_in_s: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
         })
-    }
-
-    fn tell(&self, event: AccountEvent) {
-        // Nobody listens: then nobody has connections to close.
-        let _ = self.events.send(event);
     }
 }
 

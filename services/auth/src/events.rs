@@ -1,66 +1,100 @@
-//! What other services must act on at once.
+//! Telling other services what they must act on. The database keeps it in order for a day, so it does not
+//! matter by which process it happened, nor who listened at that moment.
 
-use futures_util::{Stream, StreamExt as _, future};
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::BroadcastStream;
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tutti_common::ids::UserId;
 
-use crate::domain::session::Session;
+use crate::{
+    domain::event::{AccountEvent, Place},
+    store::{AuthStore, StoreError},
+};
 
-/// So many may wait for a slow listener before it is cut off.
-const BACKLOG: usize = 1_024;
+/// How often is looked for what happened in other processes, while somebody listens.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What happened.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum AccountEvent {
-    /// A session is over.
-    SessionEnded(Session),
-    /// Two users are no longer friends.
-    FriendshipEnded(UserId, UserId),
+/// How long events are kept.
+pub(crate) const KEPT: Duration = Duration::from_hours(24);
+
+/// Where events are found. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Events {
+    store: Arc<dyn AuthStore>,
+    shared: Arc<Shared>,
 }
 
-/// A place to tell it, and where listeners are found.
-pub(crate) fn channel() -> broadcast::Sender<AccountEvent> {
-    broadcast::channel(BACKLOG).0
+#[derive(Default)]
+struct Shared {
+    /// The last event that was seen here.
+    latest: watch::Sender<Place>,
+    /// Of those who wait for a later one, one looks for all.
+    looking: Mutex<()>,
+    /// Something happened here.
+    news: Notify,
 }
 
-/// All that happens from now on, until the end. A listener that cannot keep up is cut off, so that it
-/// knows that it missed something.
-pub(crate) fn listen(
-    events: &broadcast::Sender<AccountEvent>,
-    end: CancellationToken,
-) -> impl Stream<Item = AccountEvent> + Send + 'static {
-    BroadcastStream::new(events.subscribe())
-        .take_while(|event| future::ready(event.is_ok()))
-        .filter_map(|event| future::ready(event.ok()))
-        .take_until(end.cancelled_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::StreamExt as _;
-    use tokio_util::sync::CancellationToken;
-    use tutti_common::ids::UserId;
-
-    use super::{AccountEvent, BACKLOG, channel, listen};
-
-    #[tokio::test]
-    async fn who_cannot_keep_up_is_cut_off() {
-        let events = channel();
-        let mut slow = std::pin::pin!(listen(&events, CancellationToken::new()));
-        for _ in 0..=BACKLOG {
-            let event = AccountEvent::FriendshipEnded(UserId::new(), UserId::new());
-            events.send(event).unwrap();
+impl Events {
+    pub(crate) fn new(store: Arc<dyn AuthStore>) -> Self {
+        Self {
+            store,
+            shared: Arc::default(),
         }
-        assert!(slow.next().await.is_none());
     }
 
-    #[tokio::test]
-    async fn at_the_end_all_are_let_go() {
-        let (events, end) = (channel(), CancellationToken::new());
-        let mut listener = std::pin::pin!(listen(&events, end.clone()));
-        end.cancel();
-        assert!(listener.next().await.is_none());
+    /// Something was committed: those who listen here hear of it at once.
+    pub(crate) fn happened(&self) {
+        self.shared.news.notify_one();
+    }
+
+    /// The place `begin`, then all events after it with their places, until the end.
+    pub(crate) fn listen(
+        &self,
+        begin: Place,
+        end: CancellationToken,
+    ) -> impl Stream<Item = Result<(Place, Option<AccountEvent>), StoreError>> + Send + 'static
+    {
+        let events = self.clone();
+        let later = stream::try_unfold(begin, move |after| {
+            let events = events.clone();
+            async move {
+                let batch = events.after(after).await?;
+                let last = batch.last().map_or(after, |(place, _)| *place);
+                Ok::<_, StoreError>(Some((stream::iter(batch.into_iter().map(Ok)), last)))
+            }
+        });
+        let later = later.try_flatten();
+        stream::iter([Ok((begin, None))])
+            .chain(later.map_ok(|(place, event)| (place, Some(event))))
+            .take_until(end.cancelled_owned())
+    }
+
+    /// The next events after a place, at least one.
+    async fn after(&self, place: Place) -> Result<Vec<(Place, AccountEvent)>, StoreError> {
+        loop {
+            let events = self.store.events_after(place).await?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            let mut latest = self.shared.latest.subscribe();
+            tokio::select! {
+                _ = latest.wait_for(|latest| *latest > place) => {}
+                looked = self.look_beyond(place) => looked?,
+            }
+        }
+    }
+
+    async fn look_beyond(&self, place: Place) -> Result<(), StoreError> {
+        let _turn = self.shared.looking.lock().await;
+        loop {
+            let latest = self.store.last_event().await?;
+            if latest > place {
+                self.shared.latest.send_replace(latest);
+                return Ok(());
+            }
+            // Whatever comes first.
+            let _ = tokio::time::timeout(LOOK_EVERY, self.shared.news.notified()).await;
+        }
     }
 }

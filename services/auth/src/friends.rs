@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::broadcast;
 use tutti_common::{
     clock::{SharedClock, UnixMs},
     ids::{FriendRequestId, UserId},
@@ -19,7 +18,7 @@ use crate::{
             Search,
         },
     },
-    events::AccountEvent,
+    events::Events,
     store::{AskOutcome, AuthStore, NewRequest, StoreError},
 };
 
@@ -89,7 +88,7 @@ pub(crate) struct Friends {
     pub(crate) limiter: Arc<dyn Limiter>,
     pub(crate) clock: SharedClock,
     pub(crate) settings: AuthSettings,
-    pub(crate) events: broadcast::Sender<AccountEvent>,
+    pub(crate) events: Events,
 }
 
 impl Friends {
@@ -188,13 +187,11 @@ impl Friends {
 
     /// Ends a friendship.
     pub(crate) async fn remove(&self, user: UserId, friend: UserId) -> Result<(), FriendError> {
-        if !self.store.unfriend(user, friend).await? {
+        let now = self.clock.now();
+        if !self.store.unfriend(user, friend, now).await? {
             return Err(FriendError::NotFriends);
         }
-        // Nobody listens: then nobody has rooms to clear.
-        let _ = self
-            .events
-            .send(AccountEvent::FriendshipEnded(user, friend));
+        self.events.happened();
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub mod store;
 mod turns;
 
 use accounts::Accounts;
+use events::Events;
 use friends::Friends;
 use keys::SigningKeys;
 use passwords::Passwords;
@@ -42,7 +43,7 @@ pub struct AuthSettings {
     pub refresh_token_ttl: Duration,
     /// How long after a rejection its sender may ask again.
     pub friend_request_cooldown: Duration,
-    /// How often expired refresh tokens are deleted.
+    /// How often expired refresh tokens and old events are deleted.
     pub cleanup_interval: Duration,
     /// How often somebody may do something.
     pub rates: Rates,
@@ -80,7 +81,7 @@ impl Auth {
         settings: AuthSettings,
     ) -> Self {
         let store = store::on(database);
-        let events = events::channel();
+        let events = Events::new(Arc::clone(&store));
         let friends = Friends {
             store: Arc::clone(&store),
             limiter: Arc::clone(&limiter),
@@ -111,7 +112,7 @@ impl Auth {
         rpc::routes(&self.accounts, &self.friends, &self.end)
     }
 
-    /// Deletes expired refresh tokens from time to time, until the end is asked for; then lets those go
+    /// Deletes expired refresh tokens and old events from time to time, until the end is asked for; then lets those go
     /// who watch accounts. Any number of replicas may do it.
     pub async fn run(self, shutdown: Shutdown) {
         let mut times = tokio::time::interval(self.accounts.settings.cleanup_interval);
@@ -124,7 +125,7 @@ impl Auth {
             if let Err(error) = self.accounts.sweep().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "cannot delete expired refresh tokens; trying again later"
+                    "cannot delete what is old; trying again later"
                 );
             }
         }

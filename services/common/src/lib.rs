@@ -1,6 +1,7 @@
 //! What every part of Tutti needs and none of them is about: time, ids, settings, limits, Redis, serving
 //! and calling, telemetry, orderly shutdown. No business rules.
 
+pub mod accounts;
 pub mod admin;
 pub mod clock;
 pub mod config;

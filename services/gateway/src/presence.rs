@@ -1,10 +1,10 @@
 //! Telling the room service which connections are alive, and hearing of sessions that ended.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use futures_util::StreamExt as _;
+use tutti_common::accounts;
 use tutti_proto::{
-    auth::{WatchAccountsRequest, watch_accounts_response::Event},
+    auth::watch_accounts_response::Event,
     rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest},
 };
 
@@ -18,6 +18,9 @@ const BATCH: usize = 1_000;
 
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// How much earlier than this gateway a session may have ended that it hears of: clocks differ.
+const MISSED: Duration = Duration::from_mins(1);
 
 /// Says so every few seconds, until the end.
 pub(crate) async fn renew(gateway: &Gateway) {
@@ -79,26 +82,21 @@ pub(crate) async fn drop_now(gateway: &Gateway, connection: Connection) {
     }
 }
 
-/// Closes the sockets of sessions that end, and fetches the signing keys at the beginning.
+/// Fetches the signing keys at the beginning, and closes the sockets of sessions that end.
 pub(crate) async fn hear_of_sessions(gateway: &Gateway) {
+    let since = gateway.clock.now() - MISSED;
     let listen = async {
-        loop {
-            if gateway.identity.keys().await.is_ok() {
-                gateway.readiness.have(SIGNING_KEYS);
-            }
-            match gateway.auth().watch_accounts(WatchAccountsRequest {}).await {
-                Ok(stream) => {
-                    let mut stream = stream.into_inner();
-                    while let Some(Ok(heard)) = stream.next().await {
-                        if let Some(Event::SessionEnded(ended)) = heard.event {
-                            gateway.hub.close_session(&ended.session_id);
-                        }
-                    }
-                }
-                Err(status) => tracing::warn!(%status, "cannot hear of ended sessions"),
-            }
+        while gateway.identity.keys().await.is_err() {
             tokio::time::sleep(AGAIN).await;
         }
+        gateway.readiness.have(SIGNING_KEYS);
+        let never = accounts::hear(gateway.auth.clone(), since, async |event| {
+            if let Event::SessionEnded(ended) = event {
+                gateway.hub.close_session(&ended.session_id);
+            }
+            Ok::<_, Infallible>(())
+        });
+        match never.await {}
     };
     tokio::select! {
         () = listen => {}

@@ -49,6 +49,19 @@ pub enum RoomError {
     TooLate,
 }
 
+impl RoomError {
+    /// Whether it may go well later.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Unavailable(_))
+                | Self::Live(_)
+                | Self::People(_)
+                | Self::Contended
+        )
+    }
+}
+
 impl From<RoomError> for Status {
     fn from(refused: RoomError) -> Self {
         let message = refused.to_string();

@@ -3,13 +3,8 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use tonic::{Response, Status, Streaming};
-use tutti_common::{clock::UnixMs, rpc::Transport, shutdown::Shutdown};
-use tutti_proto::auth::{
-    FriendshipEnded, WatchAccountsRequest, WatchAccountsResponse,
-    auth_service_client::AuthServiceClient, watch_accounts_response::Event,
-};
+use tutti_common::{accounts, clock::UnixMs, ids::UserId, rpc::Transport, shutdown::Shutdown};
+use tutti_proto::auth::{FriendshipEnded, watch_accounts_response::Event};
 
 use crate::{
     domain::{CloseReason, Command, LeaveReason, View},
@@ -33,6 +28,9 @@ const BATCH: usize = 256;
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long before the start of a room service friendships may have ended that it hears of.
+const MISSED: Duration = Duration::from_hours(1);
+
 /// How much older than the grace an abandoned room is before the sweep takes it.
 const SWEEP_MARGIN: Duration = Duration::from_mins(1);
 
@@ -50,16 +48,13 @@ impl Rooms {
                 () = shutdown.ending() => return,
             }
         }
-        let mut client = AuthServiceClient::new(accounts);
-        // Before anybody may count on it: what ends while nobody listens is not heard of later.
-        let heard = client.watch_accounts(WatchAccountsRequest {}).await;
         ready();
         tokio::join!(
             until_the_end(&shutdown, DUE_EVERY, || self.look_after_what_is_due()),
             until_the_end(&shutdown, REFILL_EVERY, || self.refill()),
             until_the_end(&shutdown, RECORD_EVERY, || self.record_positions()),
             until_the_end(&shutdown, self.settings.cleanup_interval, || self.sweep()),
-            self.hear_of_friendships(client, heard, &shutdown),
+            self.hear_of_friendships(accounts, &shutdown),
         );
     }
 
@@ -185,46 +180,43 @@ impl Rooms {
         Ok(())
     }
 
-    async fn hear_of_friendships(
-        &self,
-        mut client: AuthServiceClient<Transport>,
-        mut heard: Result<Response<Streaming<WatchAccountsResponse>>, Status>,
-        shutdown: &Shutdown,
-    ) {
-        let listen = async {
-            loop {
-                match heard {
-                    Ok(stream) => {
-                        let mut stream = stream.into_inner();
-                        while let Some(Ok(heard)) = stream.next().await {
-                            if let Some(Event::FriendshipEnded(ended)) = heard.event {
-                                self.end_friendship(&ended).await;
-                            }
-                        }
-                    }
-                    Err(status) => tracing::warn!(%status, "cannot hear of ended friendships"),
-                }
-                tokio::time::sleep(AGAIN).await;
-                heard = client.watch_accounts(WatchAccountsRequest {}).await;
-            }
-        };
+    /// Takes former friends out, also those who were unfriended while no room service was there.
+    async fn hear_of_friendships(&self, transport: Transport, shutdown: &Shutdown) {
+        let since = self.clock.now() - MISSED;
+        let listen = accounts::hear(transport, since, async |event| match event {
+            Event::FriendshipEnded(ended) => self.end_friendship(&ended).await,
+            Event::SessionEnded(_) => Ok(()),
+        });
         tokio::select! {
-            () = listen => {}
+            never = listen => match never {},
             () = shutdown.ending() => {}
         }
     }
 
-    async fn end_friendship(&self, ended: &FriendshipEnded) {
+    /// An error is one that passes; the same friendship comes again.
+    async fn end_friendship(&self, ended: &FriendshipEnded) -> Result<(), RoomError> {
         let (Ok(one), Ok(other)) = (ended.user_id.parse(), ended.other_user_id.parse()) else {
             tracing::error!("a friendship of unreadable users ended");
-            return;
+            return Ok(());
         };
-        if let Err(error) = self.friendship_ended(one, other).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "cannot take a former friend out"
-            );
+        match self.part(one, other).await {
+            Err(error) if !error.is_passing() => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot take a former friend out"
+                );
+                Ok(())
+            }
+            done => done,
         }
+    }
+
+    async fn part(&self, one: UserId, other: UserId) -> Result<(), RoomError> {
+        // It may be old news: by now they may be friends again.
+        if self.people.friends_among(one, &[other]).await?.is_empty() {
+            self.friendship_ended(one, other).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 //! `tutti.auth.v1.AuthService`.
 
-use futures_util::{StreamExt as _, stream::BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tutti_common::{
+    clock::UnixMs,
     config::Secret,
     ids::UserId,
-    status::{Reason, error, internal, invalid, limited, unavailable},
+    status::{Reason, Violation, error, internal, invalid, limited, unavailable},
 };
 use tutti_proto::{
     auth::{
@@ -16,14 +17,16 @@ use tutti_proto::{
         RegisterResponse, SetUsernameRequest, SetUsernameResponse, WatchAccountsRequest,
         WatchAccountsResponse, auth_service_server::AuthService, watch_accounts_response::Event,
     },
-    timestamp,
+    timestamp, unix_ms,
 };
 
 use super::{from_store, user, user_ids};
 use crate::{
     accounts::{AccountError, Accounts, Newcomer, OpenSession},
-    domain::account::Account,
-    events::{self, AccountEvent},
+    domain::{
+        account::Account,
+        event::{AccountEvent, Place},
+    },
     passwords::HashError,
 };
 
@@ -145,12 +148,19 @@ impl AuthService for AuthRpc {
 
     async fn watch_accounts(
         &self,
-        _: Request<WatchAccountsRequest>,
+        request: Request<WatchAccountsRequest>,
     ) -> Result<Response<Self::WatchAccountsStream>, Status> {
-        let events = events::listen(&self.accounts.events, self.end.clone());
-        Ok(Response::new(
-            events.map(|happened| Ok(event(happened))).boxed(),
-        ))
+        let request = request.into_inner();
+        let begin = match (request.after, request.since) {
+            (Some(cursor), _) => cursor
+                .parse::<Place>()
+                .map_err(|_| invalid(&[Violation::new("after", "the cursor of an answer")]))?,
+            (None, Some(since)) => self.accounts.place_before(UnixMs(unix_ms(&since))).await?,
+            (None, None) => self.accounts.last_place().await?,
+        };
+        let told = self.accounts.events.listen(begin, self.end.clone());
+        let told = told.map_err(|error| from_store(&error));
+        Ok(Response::new(told.map_ok(answer).boxed()))
     }
 }
 
@@ -177,8 +187,8 @@ fn account(account: Account) -> proto::Account {
     }
 }
 
-fn event(event: AccountEvent) -> WatchAccountsResponse {
-    let event = match event {
+fn answer((place, event): (Place, Option<AccountEvent>)) -> WatchAccountsResponse {
+    let event = event.map(|event| match event {
         AccountEvent::SessionEnded(session) => Event::SessionEnded(proto::SessionEnded {
             user_id: session.user_id.to_string(),
             session_id: session.id.to_string(),
@@ -189,8 +199,11 @@ fn event(event: AccountEvent) -> WatchAccountsResponse {
                 other_user_id: other.to_string(),
             })
         }
-    };
-    WatchAccountsResponse { event: Some(event) }
+    });
+    WatchAccountsResponse {
+        event,
+        cursor: place.to_string(),
+    }
 }
 
 impl From<AccountError> for Status {

@@ -12,6 +12,7 @@ use tutti_common::{
 
 use crate::domain::{
     account::{Account, DisplayName, Email, Login, User, Username},
+    event::{AccountEvent, Place},
     friends::{
         AskRefusal, Direction, Found, Friend, FriendRequest, RequestRefusal, RequestStatus, Search,
     },
@@ -125,8 +126,8 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Trades a refresh token for `new`, made now.
     async fn rotate(&self, old: TokenHash, new: &NewToken) -> Result<Rotation, StoreError>;
 
-    /// Ends the session that a refresh token belongs to, if there is one.
-    async fn end_session(&self, token: TokenHash) -> Result<Option<Session>, StoreError>;
+    /// Ends the session that a refresh token belongs to; whether there was one.
+    async fn end_session(&self, token: TokenHash, now: UnixMs) -> Result<bool, StoreError>;
 
     /// Forgets refresh tokens that are dead by `now`, some at a time. Returns how many; zero when
     /// there are no more.
@@ -182,7 +183,8 @@ pub trait FriendStore: Send + Sync + 'static {
     async fn friends(&self, user: UserId) -> Result<Vec<Friend>, StoreError>;
 
     /// Ends a friendship; false where there is none.
-    async fn unfriend(&self, user: UserId, friend: UserId) -> Result<bool, StoreError>;
+    async fn unfriend(&self, user: UserId, friend: UserId, now: UnixMs)
+    -> Result<bool, StoreError>;
 
     /// Which of `others` are the user's friends, in any order.
     async fn friends_among(
@@ -192,13 +194,30 @@ pub trait FriendStore: Send + Sync + 'static {
     ) -> Result<Vec<UserId>, StoreError>;
 }
 
+/// What other services must act on, put there by the transaction that made it happen. Places are seen in
+/// their order, by whichever process.
+#[async_trait]
+pub trait EventStore: Send + Sync + 'static {
+    /// The place of the last event; zero where there is none.
+    async fn last_event(&self) -> Result<Place, StoreError>;
+
+    /// The place before all that happened since then.
+    async fn event_before(&self, since: UnixMs) -> Result<Place, StoreError>;
+
+    /// The next events after a place, some at a time.
+    async fn events_after(&self, place: Place) -> Result<Vec<(Place, AccountEvent)>, StoreError>;
+
+    /// Forgets events from before `until`, some at a time. Returns how many.
+    async fn forget_events(&self, until: UnixMs) -> Result<u64, StoreError>;
+}
+
 /// As many pending requests are listed: more would not fit into an answer, and nobody reads them.
 pub const MAX_REQUESTS: i64 = 1_000;
 
 /// All that the service keeps.
-pub trait AuthStore: AccountStore + FriendStore {}
+pub trait AuthStore: AccountStore + EventStore + FriendStore {}
 
-impl<T: AccountStore + FriendStore> AuthStore for T {}
+impl<T: AccountStore + EventStore + FriendStore> AuthStore for T {}
 
 /// The store on `database`.
 #[must_use]

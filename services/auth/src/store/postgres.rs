@@ -17,6 +17,9 @@ const LOCK_USER: &str = "SELECT 1 FROM users WHERE user_id = $1 FOR NO KEY UPDAT
 /// Keeps other changes between two users waiting until the end of the transaction; $1 names the pair.
 const LOCK_PAIR: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 
+/// Keeps others who tell of events waiting until the end of the transaction.
+const LOCK_EVENTS: &str = "SELECT pg_advisory_xact_lock(7, 1)";
+
 const USERS_BY_IDS: &str = "
     SELECT user_id, username, name
     FROM users

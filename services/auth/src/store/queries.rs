@@ -8,6 +8,9 @@ use super::{BEGIN, Db};
 #[path = "queries/accounts.rs"]
 mod accounts;
 #[allow(clippy::duplicate_mod, reason = "compiled once for each engine")]
+#[path = "queries/events.rs"]
+mod events;
+#[allow(clippy::duplicate_mod, reason = "compiled once for each engine")]
 #[path = "queries/friends.rs"]
 mod friends;
 

@@ -8,7 +8,9 @@ use tutti_common::clock::UnixMs;
 
 use crate::domain::{
     account::{Account, User},
+    event::{AccountEvent, Place},
     friends::{Found, Friend, FriendRequest, Relationship, RequestStatus},
+    session::Session,
 };
 
 /// Reads an id.
@@ -136,6 +138,35 @@ impl TryFrom<RequestRow> for FriendRequest {
             created_at: UnixMs::from_datetime(row.created_at),
             responded_at: row.responded_at.map(UnixMs::from_datetime),
         })
+    }
+}
+
+/// How the kinds of events are spelled.
+pub(super) const SESSION_ENDED: &str = "session_ended";
+pub(super) const FRIENDSHIP_ENDED: &str = "friendship_ended";
+
+#[derive(FromRow)]
+pub(super) struct EventRow {
+    id: i64,
+    kind: String,
+    user_id: String,
+    subject_id: String,
+}
+
+impl TryFrom<EventRow> for (Place, AccountEvent) {
+    type Error = sqlx::Error;
+
+    fn try_from(row: EventRow) -> Result<Self, sqlx::Error> {
+        let user = id(&row.user_id)?;
+        let event = match row.kind.as_str() {
+            SESSION_ENDED => Some(AccountEvent::SessionEnded(Session {
+                id: id(&row.subject_id)?,
+                user_id: user,
+            })),
+            FRIENDSHIP_ENDED => Some(AccountEvent::FriendshipEnded(user, id(&row.subject_id)?)),
+            _ => None,
+        };
+        Ok((row.id, known(event, "kind of event")?))
     }
 }
 

@@ -18,6 +18,9 @@ const LOCK_USER: &str = "SELECT $1";
 /// Nobody else is writing.
 const LOCK_PAIR: &str = "SELECT $1";
 
+/// Nobody else is writing.
+const LOCK_EVENTS: &str = "SELECT 1";
+
 const USERS_BY_IDS: &str = "
     SELECT user_id, username, name
     FROM users

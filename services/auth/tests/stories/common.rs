@@ -1,14 +1,12 @@
 //! A whole auth service in this process, with the clock in the test's hand.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tonic::{Code, Status};
 use tutti_auth::{Auth, AuthSettings, keys::SigningKeys};
 use tutti_common::{
-    clock::{ManualClock, UnixMs},
-    config::{Rates, Secret},
+    clock::{Clock as _, ManualClock, UnixMs},
+    config::Rates,
     limits::SlidingLog,
     rpc::{self, GuardLayer, ServiceKeys, Transport},
     shutdown::Shutdown,
@@ -35,70 +33,7 @@ pub(crate) const START: UnixMs = UnixMs(1_704_067_200_000);
 
 pub(crate) const PASSWORD: &str = "correct horse";
 
-/// Tells each story once on SQLite and once on PostgreSQL.
-macro_rules! on_both_engines {
-    ($($story:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() {
-                crate::common::on_sqlite(super::$story).await;
-            })*
-        }
-
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() {
-                crate::common::on_postgres(super::$story).await;
-            })*
-        }
-    };
-}
-
-pub(crate) use on_both_engines;
-
-/// On a new file.
-pub(crate) async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(World) -> F) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("tutti.db").display());
-    in_time(story(World::on(&url).await)).await;
-}
-
-/// A story that waits for what does not come fails, and the others go on.
-async fn in_time(story: impl Future<Output = ()>) {
-    tokio::time::timeout(Duration::from_mins(1), story)
-        .await
-        .expect("the story ends within a minute");
-}
-
-/// On a new database of the server that `TEST_POSTGRES_URL` names, as a user who may make one.
-pub(crate) async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(World) -> F) {
-    let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
-        eprintln!("TEST_POSTGRES_URL is not set: not told on PostgreSQL");
-        return;
-    };
-    let name = format!("tutti_test_{}", uuid::Uuid::new_v4().simple());
-    let mut admin = PgConnection::connect(&server).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-    let (front, query) = server.split_once('?').unwrap_or((&server, ""));
-    let scheme = front.find("://").map_or(0, |at| at + 3);
-    let host = front[scheme..]
-        .find('/')
-        .map_or(front, |at| &front[..scheme + at]);
-    let url = format!("{host}/{name}?{query}");
-    let told = AssertUnwindSafe(async { in_time(story(World::on(&url).await)).await })
-        .catch_unwind()
-        .await;
-    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-    if let Err(panic) = told {
-        std::panic::resume_unwind(panic);
-    }
-}
+pub(crate) use tutti_tests::{on_both_engines, on_postgres};
 
 /// The service and those who call it.
 #[derive(Clone)]
@@ -130,17 +65,16 @@ fn settings() -> AuthSettings {
     }
 }
 
-impl World {
-    async fn on(url: &str) -> Self {
-        let database = Database::open(&Secret::new(url)).await.unwrap();
-        database.migrate().await.unwrap();
-        Self::with(database, settings())
+impl From<Database> for World {
+    fn from(database: Database) -> Self {
+        Self::with(database, settings(), ManualClock::at(START))
     }
+}
 
-    fn with(database: Database, settings: AuthSettings) -> Self {
+impl World {
+    fn with(database: Database, settings: AuthSettings, clock: Arc<ManualClock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = SigningKeys::load_or_create(&folder.path().join("key.pem")).unwrap();
-        let clock = ManualClock::at(START);
         let limiter = Arc::new(SlidingLog::default());
         let service = Auth::new(&database, keys, limiter, clock.clone(), settings);
         let shutdown = Shutdown::new();
@@ -163,12 +97,20 @@ impl World {
         let mut settings = settings();
         settings.rates.friend_requests_per_hour = 0;
         settings.friend_request_cooldown = Duration::ZERO;
-        Self::with(self.database.clone(), settings)
+        Self::with(self.database.clone(), settings, self.clock.clone())
+    }
+
+    /// Another process on the same database.
+    pub(crate) fn beside(&self) -> Self {
+        Self::with(self.database.clone(), settings(), self.clock.clone())
+    }
+
+    pub(crate) fn time(&self) -> UnixMs {
+        self.clock.now()
     }
 
     pub(crate) fn now(&self) -> prost_types::Timestamp {
-        use tutti_common::clock::Clock as _;
-        tutti_proto::timestamp(self.clock.now().0)
+        tutti_proto::timestamp(self.time().0)
     }
 
     pub(crate) async fn register(&self, request: RegisterRequest) -> Result<Session, Status> {
@@ -216,9 +158,24 @@ impl World {
 
     /// Listens from now on.
     pub(crate) async fn watch(&self) -> Watch {
-        let request = WatchAccountsRequest {};
+        self.watch_from(None, None).await
+    }
+
+    /// Listens from a cursor or from a moment on.
+    pub(crate) async fn watch_from(
+        &self,
+        after: Option<String>,
+        since: Option<prost_types::Timestamp>,
+    ) -> Watch {
+        let request = WatchAccountsRequest { after, since };
         let answer = self.auth.clone().watch_accounts(request).await.unwrap();
-        Watch(answer.into_inner())
+        let mut stream = answer.into_inner();
+        let first = stream.message().await.unwrap().unwrap();
+        assert_eq!(first.event, None);
+        Watch {
+            stream,
+            cursor: first.cursor,
+        }
     }
 
     /// Counts rows: `SELECT count(*) …`.
@@ -243,11 +200,16 @@ impl World {
 }
 
 /// What happens to accounts.
-pub(crate) struct Watch(tonic::Streaming<WatchAccountsResponse>);
+pub(crate) struct Watch {
+    stream: tonic::Streaming<WatchAccountsResponse>,
+    pub(crate) cursor: String,
+}
 
 impl Watch {
     pub(crate) async fn next(&mut self) -> Option<Event> {
-        self.0.message().await.unwrap()?.event
+        let heard = self.stream.message().await.unwrap()?;
+        self.cursor = heard.cursor;
+        heard.event
     }
 }
 

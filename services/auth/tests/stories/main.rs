@@ -2,6 +2,7 @@
 
 mod accounts;
 mod common;
+mod events;
 mod friends;
 mod limits;
 mod races;

@@ -137,7 +137,7 @@ async fn a_search_has_its_bounds(world: World) {
 /// `scripts/bench-search` measures it on a million users.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_finds_beginnings_and_middles_by_index() {
-    on_postgres(|world| async move {
+    on_postgres(|world: World| async move {
         world
             .execute(
                 "INSERT INTO users

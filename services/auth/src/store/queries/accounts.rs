@@ -10,11 +10,14 @@ use tutti_common::{
 
 use super::{
     super::{Db, LOCK_USER, USERS_BY_IDS},
-    Connection, Queries, json,
+    Connection, Queries,
+    events::insert_event,
+    json,
 };
 use crate::{
     domain::{
         account::{Account, DisplayName, Login, User, Username},
+        event::AccountEvent,
         session::{KnownToken, NewToken, Session, TokenHash, Trade},
     },
     store::{
@@ -109,7 +112,10 @@ impl AccountStore for Queries {
         match known.trade(new.created_at) {
             Trade::Refuse => Ok(Rotation::Dead),
             Trade::EndSession => {
-                delete_session(&mut tx, session.id).await?;
+                if delete_session(&mut tx, session.id).await? {
+                    let ended = AccountEvent::SessionEnded(session);
+                    insert_event(&mut tx, ended, new.created_at).await?;
+                }
                 tx.commit().await?;
                 Ok(Rotation::Reused(session))
             }
@@ -125,14 +131,17 @@ impl AccountStore for Queries {
         }
     }
 
-    async fn end_session(&self, token: TokenHash) -> Result<Option<Session>, StoreError> {
+    async fn end_session(&self, token: TokenHash, now: UnixMs) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let Some(session) = lock_session(&mut tx, token).await? else {
-            return Ok(None);
+            return Ok(false);
         };
         let ended = delete_session(&mut tx, session.id).await?;
+        if ended {
+            insert_event(&mut tx, AccountEvent::SessionEnded(session), now).await?;
+        }
         tx.commit().await?;
-        Ok(ended.then_some(session))
+        Ok(ended)
     }
 
     async fn forget_dead_tokens(&self, now: UnixMs) -> Result<u64, StoreError> {

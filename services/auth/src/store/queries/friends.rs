@@ -12,12 +12,17 @@ use tutti_common::{
 
 use super::{
     super::{Db, FRIENDS_AMONG, LOCK_PAIR},
-    Connection, Queries, json,
+    Connection, Queries,
+    events::insert_event,
+    json,
 };
 use crate::{
-    domain::friends::{
-        Answered, AskRefusal, Asking, Between, Direction, Found, Friend, FriendRequest,
-        RequestRefusal, RequestStatus, Search,
+    domain::{
+        event::AccountEvent,
+        friends::{
+            Answered, AskRefusal, Asking, Between, Direction, Found, Friend, FriendRequest,
+            RequestRefusal, RequestStatus, Search,
+        },
     },
     store::{
         AskOutcome, FriendStore, MAX_REQUESTS, NewRequest, StoreError,
@@ -168,7 +173,12 @@ impl FriendStore for Queries {
         Ok(all(rows)?)
     }
 
-    async fn unfriend(&self, user: UserId, friend: UserId) -> Result<bool, StoreError> {
+    async fn unfriend(
+        &self,
+        user: UserId,
+        friend: UserId,
+        now: UnixMs,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         lock_pair(&mut tx, user, friend).await?;
         let ended = query(
@@ -180,8 +190,13 @@ impl FriendStore for Queries {
         .bind(friend.to_string())
         .execute(&mut *tx)
         .await?;
+        let ended = ended.rows_affected() > 0;
+        if ended {
+            let event = AccountEvent::FriendshipEnded(user, friend);
+            insert_event(&mut tx, event, now).await?;
+        }
         tx.commit().await?;
-        Ok(ended.rows_affected() > 0)
+        Ok(ended)
     }
 
     async fn friends_among(

@@ -1,0 +1,188 @@
+//! What other services hear of, whichever process it happened in and whoever listened.
+
+use std::time::Duration;
+
+use sqlx::query;
+use tonic::Code;
+use tutti_common::{sql::Database, status::Reason};
+use tutti_proto::auth::{
+    FriendshipEnded, LogoutRequest, SessionEnded, WatchAccountsRequest,
+    watch_accounts_response::Event,
+};
+
+use crate::common::{
+    Person, World, assert_refused, id_of, on_both_engines, on_postgres, registration,
+};
+
+on_both_engines! {
+    what_happens_in_one_process_is_heard_of_in_another,
+    a_broken_stream_goes_on_where_it_was,
+    what_happened_before_is_told_to_who_asks,
+    after_a_day_events_are_forgotten_and_cursors_go_on,
+    a_cursor_that_is_none_is_refused,
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Logs a new user of that name in and out; returns what is to be heard of.
+async fn come_and_go(world: &World, name: &str) -> Event {
+    let session = world.register(registration(name)).await.unwrap();
+    let verifier = world.verifier().await;
+    let claims = verifier
+        .verify(&session.access_token, world.time())
+        .unwrap();
+    let refresh_token = session.refresh_token.clone();
+    let mut auth = world.auth.clone();
+    auth.logout(LogoutRequest { refresh_token }).await.unwrap();
+    Event::SessionEnded(SessionEnded {
+        user_id: id_of(&session),
+        session_id: claims.sid.to_string(),
+    })
+}
+
+async fn what_happens_in_one_process_is_heard_of_in_another(world: World) {
+    let beside = world.beside();
+    let [ann, bob] = [world.user("ann").await, world.user("bob").await];
+    ann.befriend(&bob).await;
+    let mut watches = [
+        world.watch().await,
+        world.watch().await,
+        beside.watch().await,
+    ];
+    let gone = come_and_go(&beside, "cyd").await;
+    let ann_there = Person {
+        world: beside.clone(),
+        ..ann.clone()
+    };
+    ann_there.unfriend(&bob).await.unwrap();
+    let parted = Event::FriendshipEnded(FriendshipEnded {
+        user_id: ann.id.clone(),
+        other_user_id: bob.id.clone(),
+    });
+    for watch in &mut watches {
+        for expected in [&gone, &parted] {
+            let heard = tokio::time::timeout(Duration::from_secs(2), watch.next()).await;
+            assert_eq!(heard.expect("within 2 s").as_ref(), Some(expected));
+        }
+    }
+}
+
+async fn a_broken_stream_goes_on_where_it_was(world: World) {
+    let mut watch = world.watch().await;
+    let first = come_and_go(&world, "ann").await;
+    assert_eq!(watch.next().await, Some(first));
+    let cursor = watch.cursor.clone();
+    drop(watch);
+    let second = come_and_go(&world, "bob").await;
+    let third = come_and_go(&world, "cyd").await;
+    let mut watch = world.watch_from(Some(cursor), None).await;
+    assert_eq!(watch.next().await, Some(second));
+    assert_eq!(watch.next().await, Some(third));
+}
+
+async fn what_happened_before_is_told_to_who_asks(world: World) {
+    let nothing_yet = world.watch_from(None, Some(world.now())).await;
+    let first = come_and_go(&world, "ann").await;
+    world.clock.advance(HOUR);
+    let second = come_and_go(&world, "bob").await;
+    world.clock.advance(HOUR);
+    let since = |hours: i64| {
+        world.watch_from(
+            None,
+            Some(tutti_proto::timestamp(world.time().0 - hours * 3_600_000)),
+        )
+    };
+    let (mut all, mut later, mut last) = (since(2).await, since(1).await, since(0).await);
+    let third = come_and_go(&world, "cyd").await;
+    for (watch, expected) in [
+        (&mut all, vec![&first, &second, &third]),
+        (&mut later, vec![&second, &third]),
+        (&mut last, vec![&third]),
+    ] {
+        for expected in expected {
+            assert_eq!(watch.next().await.as_ref(), Some(expected));
+        }
+    }
+    let mut nothing_yet = nothing_yet;
+    assert_eq!(nothing_yet.next().await, Some(first));
+}
+
+async fn after_a_day_events_are_forgotten_and_cursors_go_on(world: World) {
+    let begin = world.watch().await.cursor;
+    come_and_go(&world, "ann").await;
+    world.clock.advance(2 * HOUR);
+    let kept = come_and_go(&world, "bob").await;
+    world.clock.advance(23 * HOUR);
+    world
+        .shutdown
+        .spawn(world.service.clone().run(world.shutdown.clone()));
+    let until = async |left| {
+        while world.count("SELECT count(*) FROM account_events").await != left {
+            tokio::task::yield_now().await;
+        }
+    };
+    until(1).await;
+    let mut watch = world.watch_from(Some(begin), None).await;
+    assert_eq!(watch.next().await, Some(kept));
+    world.clock.advance(2 * HOUR);
+    until(0).await;
+    let mut anew = world.watch().await;
+    let next = come_and_go(&world, "cyd").await;
+    assert_eq!(watch.next().await.as_ref(), Some(&next));
+    assert_eq!(anew.next().await, Some(next));
+    assert!(world.shutdown.finish(Duration::from_secs(5)).await);
+}
+
+async fn a_cursor_that_is_none_is_refused(world: World) {
+    let request = WatchAccountsRequest {
+        after: Some("yesterday".to_owned()),
+        since: None,
+    };
+    let answer = world.auth.clone().watch_accounts(request).await;
+    assert_refused(answer, Code::InvalidArgument, Reason::InvalidRequest);
+}
+
+/// Two processes commit at once, and the one whose place comes first commits last: who listens must not
+/// have gone past it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_commits_late_is_heard_of_all_the_same() {
+    on_postgres(late).await;
+}
+
+async fn late(world: World) {
+    const WAITING: &str =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    let Database::Postgres(pool) = &world.database else {
+        unreachable!("told on PostgreSQL");
+    };
+    let mut watch = world.watch().await;
+    let [late, other] = ["late", "other"].map(|_| tutti_common::ids::UserId::new().to_string());
+    let mut transaction = pool.begin().await.unwrap();
+    query("SELECT pg_advisory_xact_lock(7, 1)")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    query(
+        "INSERT INTO account_events (kind, user_id, subject_id, created_at)
+         VALUES ('friendship_ended', $1, $2, now())",
+    )
+    .bind(&late)
+    .bind(&other)
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    let going = tokio::spawn({
+        let world = world.clone();
+        async move { come_and_go(&world, "ann").await }
+    });
+    while !going.is_finished() && world.count(WAITING).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    transaction.commit().await.unwrap();
+    let first = Event::FriendshipEnded(FriendshipEnded {
+        user_id: late,
+        other_user_id: other,
+    });
+    assert_eq!(watch.next().await, Some(first));
+    assert_eq!(watch.next().await, Some(going.await.unwrap()));
+}
