@@ -66,7 +66,7 @@ pub(crate) async fn renew_now(
         .into_inner();
     for id in answer.detached_connection_ids {
         if let Some(connection) = id.parse().ok().and_then(|id| gateway.hub.get(id)) {
-            gateway.fanout.lost_seat(&connection);
+            connection.rejoin();
         }
     }
     Ok(())

@@ -275,8 +275,6 @@ impl<'a> Telling<'a> {
                 }
             }
             Event::UserLeft(left) if is_own(left.member.as_ref(), connection) => {
-                self.gone.push(connection.id);
-                connection.set_room_id(None);
                 let reason = match left.reason() {
                     LeaveReason::AccessRevoked => "access_revoked",
                     LeaveReason::Left | LeaveReason::Unspecified => {
@@ -284,9 +282,11 @@ impl<'a> Telling<'a> {
                     }
                     // It lives, whatever the room service thinks.
                     LeaveReason::Disconnected => {
-                        return connection.rejoin(self.event.room_id.clone());
+                        return connection.rejoin();
                     }
                 };
+                self.gone.push(connection.id);
+                connection.set_room_id(None);
                 let at = self.event.at.as_ref().map_or(0, unix_ms);
                 let left = json::room_left(&self.event.room_id, reason, UnixMs(at));
                 connection.send_event("room_left", &left);
@@ -306,7 +306,7 @@ fn is_own(member: Option<&pb::Member>, connection: &Connection) -> bool {
 }
 
 /// What clients know an event as.
-fn name_of(event: &Event) -> &'static str {
+pub(super) fn name_of(event: &Event) -> &'static str {
     match event {
         Event::Snapshot(_) | Event::StateSynced(_) => "state_synced",
         Event::UserJoined(_) => "user_joined",

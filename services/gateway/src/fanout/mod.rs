@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tutti_common::{clock::SharedClock, follow::closed_meanwhile, shutdown::Shutdown};
+use tutti_common::{clock::SharedClock, follow::closed_meanwhile, shutdown::Shutdown, telemetry};
 use tutti_proto::{
     rooms::{Room, RoomEvent, room_event::Event},
     unix_ms,
@@ -233,19 +233,21 @@ impl Fanout {
             self.rooms.forget_if_empty(&room);
         }
     }
+}
 
-    /// The room service does not know this connection's seat any more: it joins again.
-    pub(crate) fn lost_seat(&self, connection: &Arc<Connection>) {
-        let Some(room_id) = connection.room_id() else {
-            return;
-        };
-        if let Some(room) = self.rooms.get(&room_id) {
-            room.audience().remove(connection.id);
-            self.rooms.forget_if_empty(&room);
-        }
-        connection.set_room_id(None);
-        connection.rejoin(room_id);
-    }
+/// Hands an event out, in the trace of what caused it.
+fn hear(room: &LocalRoom, event: &Arc<RoomEvent>) {
+    let Some(traceparent) = &event.traceparent else {
+        return room.audience().hear(event);
+    };
+    let name = event.event.as_ref().map_or("nothing", audience::name_of);
+    let span = tracing::info_span!(
+        "fan out",
+        otel.name = format!("fan out {name}"),
+        otel.kind = "consumer"
+    );
+    telemetry::continue_from(&span, traceparent);
+    span.in_scope(|| room.audience().hear(event));
 }
 
 /// Takes a room's events in for as long as somebody is there.
@@ -255,7 +257,7 @@ async fn take_in(rooms: LocalRooms, room: Arc<LocalRoom>, feeds: Feeds, clock: S
             Ok(mut events) => {
                 while let Some(Ok(event)) = events.next().await {
                     let is_over = matches!(event.event, Some(Event::RoomClosed(_)));
-                    room.audience().hear(&event);
+                    hear(&room, &event);
                     if let Some(at) = &event.at {
                         let late_ms = clock.now().0.saturating_sub(unix_ms(at));
                         meters::fanned_out(Duration::from_millis(late_ms.try_into().unwrap_or(0)));

@@ -80,18 +80,17 @@ impl Connection {
         }
     }
 
-    /// Asks it to join its room again, whose seat was lost.
-    pub(crate) fn rejoin(&self, room_id: String) {
+    /// Its seat was lost while it lives: it takes one again, after what it wanted before.
+    pub(crate) fn rejoin(&self) {
         let queue = self
             .socket
             .data
             .queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = queue.as_ref()
-            && queue.try_send(Item::Rejoin(room_id)).is_err()
-        {
-            self.socket.close(DisconnectReason::TransportError);
+        // With a full queue the next renewal will ask again.
+        if let Some(queue) = queue.as_ref() {
+            let _ = queue.try_send(Item::Rejoin);
         }
     }
 

@@ -195,16 +195,26 @@ async fn join(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) ->
     Ok(joined)
 }
 
-/// Joins anew a room whose seat was lost while the connection lives.
-pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>, room_id: String) {
-    if connection.room_id().is_some() {
+/// Takes a seat again that was lost while the connection lives, as when Redis was emptied or nobody could renew its lease. Its
+/// client has been in the room all the time and is told nothing, unless it may not be there any more.
+pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>) {
+    let Some(room_id) = connection.room_id() else {
         return;
-    }
-    if let Err(fault) = join(gateway, connection, &room_id).await {
-        tracing::debug!(?fault, "cannot join again");
+    };
+    let request = JoinRoomRequest {
+        user_id: connection.user_id.clone(),
+        room_id: room_id.clone(),
+        connection_id: Some(connection.id_text.clone()),
+    };
+    let Err(status) = gateway.rooms().join_room(request).await else {
+        return;
+    };
+    tracing::debug!(%status, "cannot take a lost seat again");
+    if Reason::of(&status) == Reason::JoinFailed {
         let left = shapes::room_left(&room_id, "access_revoked", gateway.clock.now());
-        connection.send_event("room_left", &left);
+        gateway.fanout.detach(&room_id, connection, &left);
     }
+    // Otherwise the next renewal finds the seat missing again.
 }
 
 async fn leave(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) -> Outcome {

@@ -28,8 +28,8 @@ pub(super) enum Item {
     Connect(Value),
     /// It wants something, and said so then.
     Event(ClientEvent, std::time::Instant),
-    /// Its seat in a room was lost while it lives: it joins again.
-    Rejoin(String),
+    /// Its seat in its room was lost while it lives: it takes one again.
+    Rejoin,
 }
 
 /// When a connection's token runs out, and whether it has.
@@ -204,7 +204,7 @@ async fn serve(
             None => return,
             // It has said so already.
             Some(Item::Connect(_)) => {}
-            Some(Item::Rejoin(room_id)) => events::rejoin(gateway, connection, room_id).await,
+            Some(Item::Rejoin) => events::rejoin(gateway, connection).await,
             Some(Item::Event(event, received)) => {
                 let ack = event.ack;
                 let span = tracing::info_span!(
