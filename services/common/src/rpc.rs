@@ -19,7 +19,7 @@ mod keys;
 mod serve;
 mod tls;
 
-pub use dial::{Resolver, dial, dial_by};
+pub use dial::{Resolver, about, dial, dial_by};
 pub use guard::{Guard, GuardLayer};
 pub use keys::ServiceKeys;
 pub use serve::{serve, with_reflection_and_health};

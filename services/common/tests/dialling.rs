@@ -181,6 +181,43 @@ async fn calls_are_spread_over_all_addresses() {
 }
 
 #[tokio::test]
+async fn what_is_about_the_same_goes_to_the_same_one_while_it_lives() {
+    let _turn = TURN.lock().await;
+    let (mut one, mut other) = (Process::start().await, Process::start().await);
+    let rooms = Name::of(&[&one, &other]).dial(&Shutdown::new());
+    let look = async |room_id: &str| {
+        let request = GetRoomRequest {
+            room_id: room_id.to_owned(),
+            ..GetRoomRequest::default()
+        };
+        let request = rpc::about(request, |request| &request.room_id);
+        rooms.clone().get_room(request).await.map(|_| ())
+    };
+    for _ in 0..20 {
+        look("room").await.unwrap();
+    }
+    let mut calls = [one.calls(), other.calls()];
+    calls.sort_unstable();
+    assert_eq!(calls, [0, 20]);
+    for room in 0..100 {
+        look(&room.to_string()).await.unwrap();
+    }
+    assert!(one.calls() > 20 && other.calls() > 20, "rooms are spread");
+    // Whoever it was: the other one takes over.
+    let before = [one.calls(), other.calls()];
+    look("room").await.unwrap();
+    let (chosen, heir) = if one.calls() > before[0] {
+        (&mut one, &other)
+    } else {
+        (&mut other, &one)
+    };
+    chosen.kill().await;
+    let before = heir.calls();
+    look("room").await.unwrap();
+    assert_eq!(heir.calls(), before + 1);
+}
+
+#[tokio::test]
 async fn one_of_two_dies_and_no_call_fails() {
     let _turn = TURN.lock().await;
     let (one, mut other) = (Process::start().await, Process::start().await);

@@ -6,6 +6,7 @@
 
 use std::{
     error::Error,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     net::SocketAddr,
     sync::{
@@ -118,6 +119,31 @@ struct Pool {
     suspected: Notify,
 }
 
+/// What a call is about. Calls about the same thing go to the same process while it answers: it remembers how it left
+/// that thing, and those who want to change it wait in one line.
+#[derive(Clone, Copy, Debug)]
+struct About(u64);
+
+/// A request about something, such as a room.
+#[must_use]
+pub fn about<T>(message: T, what: impl FnOnce(&T) -> &str) -> tonic::Request<T> {
+    let mut hasher = DefaultHasher::new();
+    what(&message).hash(&mut hasher);
+    let mut request = tonic::Request::new(message);
+    request.extensions_mut().insert(About(hasher.finish()));
+    request
+}
+
+impl About {
+    /// How well a process suits it: the highest is chosen, and where that one is gone only what was with it moves
+    /// (rendezvous hashing, Thaler and Ravishankar 1998).
+    fn weight(self, node: &Node) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.0, node.address).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 /// A process.
 struct Node {
     target: Uri,
@@ -145,8 +171,9 @@ impl Pool {
         let body = body.collect().await?.to_bytes();
         let nodes = self.known().await?;
         let turn = self.next.fetch_add(1, Relaxed);
-        let first = least_busy(&nodes, turn, None);
-        let second = || least_busy(&nodes, turn, Some(first));
+        let about = parts.extensions.get::<About>().copied();
+        let first = choose(&nodes, about, turn, None);
+        let second = || choose(&nodes, about, turn, Some(first));
         let alone = !second().answers.load(Relaxed);
         // To wait for somebody else makes sense where there is somebody else.
         let patience = (idempotent && !alone).then_some(TRY_TIMEOUT);
@@ -354,16 +381,25 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The least busy of those that answer, `turn` saying with whom to begin; not `not`, if there is another one.
-/// There is at least one.
-fn least_busy<'a>(nodes: &'a [Arc<Node>], turn: usize, not: Option<&Arc<Node>>) -> &'a Arc<Node> {
+/// The least busy of those that answer, `turn` saying with whom to begin, or the one that suits what the call is about; not
+/// `not`, if there is another one. There is at least one.
+fn choose<'a>(
+    nodes: &'a [Arc<Node>],
+    about: Option<About>,
+    turn: usize,
+    not: Option<&Arc<Node>>,
+) -> &'a Arc<Node> {
     let (before, after) = nodes.split_at(turn % nodes.len());
-    let least = after.iter().chain(before).min_by_key(|node| {
+    let best = after.iter().chain(before).min_by_key(|node| {
         let is_excluded = not.is_some_and(|not| Arc::ptr_eq(not, node));
         let answers = node.answers.load(Relaxed);
-        (is_excluded, !answers, node.pending.load(Relaxed))
+        let preference = match about {
+            Some(about) => u64::MAX - about.weight(node),
+            None => node.pending.load(Relaxed) as u64,
+        };
+        (is_excluded, !answers, preference)
     });
-    least.unwrap_or(&nodes[0])
+    best.unwrap_or(&nodes[0])
 }
 
 async fn keep_resolving(pool: Weak<Pool>) {

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde_json::json;
+use tutti_common::rpc::about;
 use tutti_proto::rooms::{
     CloseRoomRequest, CreateRoomRequest, GetRoomRequest, JoinRoomRequest, LeaveRoomRequest,
     ListRoomsRequest,
@@ -42,7 +43,11 @@ pub(super) async fn join(
         connection_id: None,
     };
     fields.finish()?;
-    let answer = gateway.rooms().join_room(request).await?.into_inner();
+    let answer = gateway
+        .rooms()
+        .join_room(about(request, |request| &request.room_id))
+        .await?
+        .into_inner();
     ok(json::room(&answer.room.unwrap_or_default()))
 }
 
@@ -56,7 +61,10 @@ pub(super) async fn leave(
         room_id,
         connection_id: None,
     };
-    gateway.rooms().leave_room(request).await?;
+    gateway
+        .rooms()
+        .leave_room(about(request, |request| &request.room_id))
+        .await?;
     no_content()
 }
 
@@ -66,7 +74,11 @@ pub(super) async fn show(
     PathId(room_id): PathId,
 ) -> Answer {
     let request = GetRoomRequest { user_id, room_id };
-    let answer = gateway.rooms().get_room(request).await?.into_inner();
+    let answer = gateway
+        .rooms()
+        .get_room(about(request, |request| &request.room_id))
+        .await?
+        .into_inner();
     ok(json::room(&answer.room.unwrap_or_default()))
 }
 
@@ -88,6 +100,9 @@ pub(super) async fn close(
         user_id: Some(user_id),
         room_id,
     };
-    gateway.rooms().close_room(request).await?;
+    gateway
+        .rooms()
+        .close_room(about(request, |request| &request.room_id))
+        .await?;
     no_content()
 }

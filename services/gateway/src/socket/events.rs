@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tonic::Status;
 use tutti_common::{
     clock::{UnixMs, parse_rfc3339_ms},
+    rpc::about,
     status::Reason,
 };
 use tutti_proto::{
@@ -175,7 +176,11 @@ async fn join(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) ->
         room_id: room_id.to_owned(),
         connection_id: Some(connection.id_text.clone()),
     };
-    let room = match gateway.rooms().join_room(request).await {
+    let room = match gateway
+        .rooms()
+        .join_room(about(request, |request| &request.room_id))
+        .await
+    {
         Ok(answer) => answer.into_inner().room.unwrap_or_default(),
         Err(status) => {
             gateway.fanout.turn_back(room_id, connection);
@@ -206,7 +211,11 @@ pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>) {
         room_id: room_id.clone(),
         connection_id: Some(connection.id_text.clone()),
     };
-    let Err(status) = gateway.rooms().join_room(request).await else {
+    let Err(status) = gateway
+        .rooms()
+        .join_room(about(request, |request| &request.room_id))
+        .await
+    else {
         return;
     };
     tracing::debug!(%status, "cannot take a lost seat again");
@@ -234,7 +243,11 @@ async fn leave_with_reason(
         room_id: room_id.to_owned(),
         connection_id: Some(connection.id_text.clone()),
     };
-    let left_at = match gateway.rooms().leave_room(request).await {
+    let left_at = match gateway
+        .rooms()
+        .leave_room(about(request, |request| &request.room_id))
+        .await
+    {
         Ok(answer) => answer.into_inner().left_at.unwrap_or_default(),
         Err(status) => {
             gateway.fanout.is_leaving(room_id, connection, None);
@@ -266,7 +279,11 @@ async fn sync_state(
         .room_id()
         .filter(|room_id| named.is_none_or(|named| named == *room_id))
         .ok_or_else(|| Fault::new(Reason::NotInRoom, "this connection is not in that room"))?;
-    let answer = gateway.rooms().sync_state(request).await?.into_inner();
+    let answer = gateway
+        .rooms()
+        .sync_state(about(request, |request| &request.room_id))
+        .await?
+        .into_inner();
     Ok(json!({
         "version": answer.version,
         "timestamp": shapes::time(answer.accepted_at.as_ref()),
@@ -311,7 +328,11 @@ async fn request_sync(gateway: &Gateway, connection: &Connection, room_id: Strin
         user_id: connection.user_id.clone(),
         room_id: room_id.clone(),
     };
-    let answer = gateway.rooms().get_state(request).await?.into_inner();
+    let answer = gateway
+        .rooms()
+        .get_state(about(request, |request| &request.room_id))
+        .await?
+        .into_inner();
     let now = gateway.clock.now().to_rfc3339().into();
     let state = shapes::state_synced(&room_id, &answer.state.unwrap_or_default(), &now);
     connection.send_event("state_synced", &state);
@@ -329,7 +350,11 @@ async fn transfer_host(
         room_id: room_id.clone(),
         new_host_id: new_host_id.clone(),
     };
-    let answer = gateway.rooms().transfer_host(request).await?.into_inner();
+    let answer = gateway
+        .rooms()
+        .transfer_host(about(request, |request| &request.room_id))
+        .await?
+        .into_inner();
     let changed = HostChanged {
         host_id: new_host_id,
         previous_host_id: connection.user_id.clone(),
