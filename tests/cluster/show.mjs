@@ -48,7 +48,7 @@ const rows = [
   ...[...redis.servers, ...redis.sentinels].map(({ server, port }) => /** @type {typeof rows[0]} */ (
     [server.name, server, `redis://127.0.0.1:${port}`, `redis-cli -p ${port}`])),
 ];
-if (postgres) rows.push(['postgres', postgres.server, cluster.databaseUrl, `psql ${cluster.databaseUrl}`]);
+if (postgres) rows.push(['postgres', postgres.server, `postgresql://127.0.0.1:${postgres.port}`, `psql ${cluster.databaseUrl}`]);
 
 console.log(`
 Tutti is at ${cluster.url}
