@@ -219,14 +219,15 @@ async fn what_another_process_did_is_seen_at_the_second_look() {
     // Another host, by another process.
     let heir = record.user().await;
     other.join(heir, room, None).await.unwrap();
+    sync(&one, host, room, 19.0).await;
     other.transfer(host, room, heir).await.unwrap();
+    let version = sync(&one, heir, room, 20.0).await;
+    assert!(version > last);
     let refused = try_sync(&one, host, room, 1.0).await.unwrap_err();
     assert!(
         matches!(refused, RoomError::Refused(Refusal::NotHost)),
         "{refused}"
     );
-    let version = sync(&one, heir, room, 20.0).await;
-    assert!(version > last);
     sync(&one, heir, room, 21.0).await;
     // The host goes, by another process.
     other.leave(heir, room, None).await.unwrap();
