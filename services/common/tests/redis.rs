@@ -189,6 +189,35 @@ async fn a_failover_by_sentinel_is_followed() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_master_no_more_is_left() {
+    let Some(servers) = Sentinels::start().await else {
+        return;
+    };
+    let redis = redis_at(&servers.url());
+    assert!(set(&redis, "a", "1").await);
+    // By hand, so that nobody breaks connections as a Sentinel would.
+    let heir = servers.replica.port.to_string();
+    let follow = ["REPLICAOF", "127.0.0.1", &heir];
+    servers.replica.say::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    servers.master.say::<()>(&follow).await;
+    // The Sentinel has not heard of it: nothing is written, and nothing that may be old is read.
+    let begun = Instant::now();
+    assert!(!set(&redis, "a", "2").await);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let mut command = redis::cmd("GET");
+    command.arg("a");
+    let read = redis.ask::<Option<String>>("get", &command).await;
+    assert!(read.is_err(), "{read:?}");
+    let sentinel = &servers.sentinel;
+    sentinel.say::<()>(&["SENTINEL", "REMOVE", "tutti"]).await;
+    let monitor = ["SENTINEL", "MONITOR", "tutti", "127.0.0.1", &heir, "1"];
+    sentinel.say::<()>(&monitor).await;
+    eventually(async || set(&redis, "a", "3").await).await;
+    let written = servers.replica.say::<String>(&["GET", "a"]).await;
+    assert_eq!(written, "3");
+}
+
+#[tokio::test]
 async fn many_commands_are_answered_in_order_wherever_their_keys_are() {
     let Some(cluster) = Cluster::start().await else {
         return;
