@@ -188,6 +188,7 @@ impl Redis {
         until: Moment,
     ) -> Result<Value, NoAnswer> {
         let mut instead = None;
+        let mut has_moved = false;
         loop {
             let answer = match instead.take() {
                 None => match self.link(slot, until).await {
@@ -206,9 +207,10 @@ impl Redis {
             };
             match self.heed(&error) {
                 Next::Tell => return Err(error.into()),
-                Next::AtOnce => {}
+                Next::AtOnce if !std::mem::replace(&mut has_moved, true) => {}
                 Next::Ask(node) => instead = Some(node),
-                Next::Soon => {
+                // Nodes that do not agree yet send one back and forth.
+                Next::AtOnce | Next::Soon => {
                     if until.saturating_duration_since(Moment::now()) <= AGAIN {
                         return Err(error.into());
                     }

@@ -189,6 +189,23 @@ async fn a_failover_by_sentinel_is_followed() {
 }
 
 #[tokio::test]
+async fn whom_the_servers_know_sentinels_need_not_know() {
+    let acl = ["--user", "ann", "on", ">secret", "~*", "&*", "+@all"];
+    let Some(servers) = Sentinels::start_with(&acl).await else {
+        return;
+    };
+    let mut who = redis::cmd("ACL");
+    who.arg("WHOAMI");
+    for (login, name) in [("ann:secret@", "ann"), ("", "default")] {
+        let redis = redis_at(&servers.url_as(login));
+        assert_eq!(redis.ask::<String>("acl", &who).await.unwrap(), name);
+    }
+    let stranger = redis_at(&servers.url_as("ann:hunter2@"));
+    let error = stranger.ping().await.unwrap_err().to_string();
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_master_no_more_is_left() {
     let Some(servers) = Sentinels::start().await else {
         return;

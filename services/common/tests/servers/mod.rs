@@ -183,9 +183,15 @@ pub struct Sentinels {
 
 impl Sentinels {
     pub async fn start() -> Option<Self> {
-        let master = Server::start().await?;
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further settings of the servers.
+    pub async fn start_with(args: &[&str]) -> Option<Self> {
+        let master = Server::start_with(args).await?;
         let of_master = format!("127.0.0.1 {}", master.port);
-        let replica = Server::start_with(&["--replicaof", &of_master]).await?;
+        let follow = ["--replicaof", &of_master];
+        let replica = Server::start_with(&[&follow[..], args].concat()).await?;
         let mut sentinel = Server::new(free_port(), &[]);
         sentinel.is_sentinel = true;
         let settings = sentinel.folder().join("sentinel.conf");
@@ -216,7 +222,14 @@ impl Sentinels {
     }
 
     pub fn url(&self) -> String {
-        format!("redis+sentinel://127.0.0.1:{}/tutti", self.sentinel.port)
+        self.url_as("")
+    }
+
+    pub fn url_as(&self, login: &str) -> String {
+        format!(
+            "redis+sentinel://{login}127.0.0.1:{}/tutti",
+            self.sentinel.port
+        )
     }
 }
 
