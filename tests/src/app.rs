@@ -136,11 +136,17 @@ impl Builder {
     /// Starts it, with the rooms that are in the record.
     pub async fn start(self) -> TestApp {
         let running = Running::start(&self).await;
+        let shutdown = Shutdown::new();
+        let keys = ServiceKeys::ephemeral();
+        let auth = auth_on(&self);
+        let beside = rpc::in_process(auth.routes(), &GuardLayer::new(keys.clone(), shutdown));
+        let beside = call_with(beside, &keys.of("test").unwrap());
         TestApp {
             clock: self.clock.clone(),
             shared: Arc::new(Shared {
                 running: Mutex::new(running),
                 plan: self,
+                friends_beside: FriendServiceClient::new(beside),
                 devices: Mutex::default(),
                 names: Mutex::default(),
             }),
@@ -158,6 +164,7 @@ pub struct TestApp {
 
 struct Shared {
     plan: Builder,
+    friends_beside: FriendServiceClient<Caller>,
     running: Mutex<Running>,
     /// The connections a gateway would report as alive, by id.
     devices: Mutex<HashMap<String, Connection>>,
@@ -183,20 +190,7 @@ impl Running {
         let key = keys.of("test").unwrap();
         let guard = GuardLayer::new(keys, shutdown.clone());
         let limiter = Arc::new(SlidingLog::default());
-        let folder = tempfile::tempdir().unwrap();
-        let auth = Auth::new(
-            &plan.database,
-            SigningKeys::load_or_create(&folder.path().join("key.pem")).unwrap(),
-            limiter.clone(),
-            plan.clock.clone(),
-            AuthSettings {
-                access_token_ttl: Duration::from_mins(15),
-                refresh_token_ttl: Duration::from_hours(30 * 24),
-                friend_request_cooldown: Duration::ZERO,
-                cleanup_interval: Duration::from_hours(1),
-                rates: NO_LIMITS,
-            },
-        );
+        let auth = auth_on(plan);
         let to_auth = rpc::in_process(auth.routes(), &guard);
         let accounts = match &plan.accounts_at {
             Some(uri) => rpc::dial(vec![uri.clone()], GrpcTls::default(), &shutdown),
@@ -241,6 +235,24 @@ impl Running {
             shutdown,
         }
     }
+}
+
+/// The auth service of one process.
+fn auth_on(plan: &Builder) -> Auth {
+    let folder = tempfile::tempdir().unwrap();
+    Auth::new(
+        &plan.database,
+        SigningKeys::load_or_create(&folder.path().join("key.pem")).unwrap(),
+        Arc::new(SlidingLog::default()),
+        plan.clock.clone(),
+        AuthSettings {
+            access_token_ttl: Duration::from_mins(15),
+            refresh_token_ttl: Duration::from_hours(30 * 24),
+            friend_request_cooldown: Duration::ZERO,
+            cleanup_interval: Duration::from_hours(1),
+            rates: NO_LIMITS,
+        },
+    )
 }
 
 /// As a deployment has it: in this process beside SQLite, in Redis beside PostgreSQL.
@@ -293,8 +305,18 @@ impl TestApp {
     /// Ends as a crash would, and starts again on the same database a second later: nothing is written on
     /// the way out, and nobody reports a connection any more.
     pub async fn crash_and_restart(&self) {
+        self.crash().await;
+        self.restart().await;
+    }
+
+    /// The first half of that.
+    pub async fn crash(&self) {
         self.running().shutdown.finish(Duration::ZERO).await;
         lock(&self.shared.devices).clear();
+    }
+
+    /// The second half of that.
+    pub async fn restart(&self) {
         self.clock.advance(Duration::from_secs(1));
         let running = Running::start(&self.shared.plan).await;
         *lock(&self.shared.running) = running;
@@ -314,6 +336,12 @@ impl TestApp {
     #[must_use]
     pub fn room_service_beside(&self) -> Option<RoomServiceClient<Caller>> {
         self.running().room_beside
+    }
+
+    /// Friends, by another auth process on the same database; it stays whatever crashes.
+    #[must_use]
+    pub fn friend_service_beside(&self) -> FriendServiceClient<Caller> {
+        self.shared.friends_beside.clone()
     }
 
     /// Friends, called as another backend would.

@@ -230,17 +230,17 @@ impl Person {
             user_id: self.id.clone(),
             target: Some(Target::ReceiverId(other.id.clone())),
         };
-        let mut friends = self.app.friend_service();
+        let mut friends = self.app.friend_service_beside();
         friends.send_friend_request(request).await.unwrap();
     }
 
-    /// They are friends no more.
+    /// They are friends no more. It happens in another auth process than the one the room service asks.
     pub async fn unfriend(&self, other: &Person) {
         let request = RemoveFriendRequest {
             user_id: self.id.clone(),
             friend_id: other.id.clone(),
         };
-        let mut friends = self.app.friend_service();
+        let mut friends = self.app.friend_service_beside();
         friends.remove_friend(request).await.unwrap();
     }
 }

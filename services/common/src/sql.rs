@@ -1,18 +1,40 @@
 //! The SQL database: PostgreSQL, or SQLite where there is one machine and nothing to install.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    future::Future,
+    io,
+    str::FromStr as _,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
-    PgPool, SqlitePool,
+    Connection as _, PgConnection, PgPool, SqlitePool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::config::Secret;
+use tracing::Instrument as _;
+
+use crate::{config::Secret, shutdown::Shutdown};
 
 /// How long a query may wait for a connection: less than a call's deadline.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How long a statement may take. Whoever asked for it is told earlier, by the deadline of the call; this
+/// gives the connection back when the server is frozen or gone without a word.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to say that it lives, before it is used and before it is put back.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The same on the server's side: what nobody waits for any more ends, and a process that freezes in the
+/// middle of a transaction does not keep its locks.
+const SERVER_TIMEOUTS: &str =
+    "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s'";
+
+/// How often is counted how many connections are in use.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Connections to PostgreSQL a process holds at most.
 const POSTGRES_CONNECTIONS: u32 = 16;
@@ -58,6 +80,16 @@ impl Database {
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                // Without a limit of its own the test would wait for a frozen server as long as there is time.
+                .test_before_acquire(false)
+                .before_acquire(|connection, _| Box::pin(answers(connection)))
+                .after_release(|connection, _| Box::pin(answers(connection)))
+                .after_connect(|connection, _| {
+                    Box::pin(async move {
+                        sqlx::raw_sql(SERVER_TIMEOUTS).execute(connection).await?;
+                        Ok(())
+                    })
+                })
                 .connect_lazy_with(options);
             Ok(Self::Postgres(pool))
         }
@@ -69,8 +101,35 @@ impl Database {
     /// When the database does not answer or holds a history that is not ours.
     pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
         match self {
-            Self::Postgres(pool) => POSTGRES.run(pool).await,
+            Self::Postgres(pool) => {
+                // To build an index may take longer than anything else.
+                let mut connection = pool.acquire().await?.detach();
+                sqlx::raw_sql("SET statement_timeout = 0")
+                    .execute(&mut connection)
+                    .await?;
+                POSTGRES.run(&mut connection).await?;
+                Ok(connection.close().await?)
+            }
             Self::Sqlite(pool) => SQLITE.run(pool).await,
+        }
+    }
+
+    /// Counts the connections until the end.
+    pub async fn count_connections(self, shutdown: Shutdown) {
+        let mut tick = tokio::time::interval(COUNT_EVERY);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = shutdown.ending() => return,
+            }
+            let (size, idle) = match &self {
+                Self::Postgres(pool) => (pool.size(), pool.num_idle()),
+                Self::Sqlite(pool) => (pool.size(), pool.num_idle()),
+            };
+            let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+            for (state, count) in [("idle", idle), ("used", size.saturating_sub(idle))] {
+                metrics::gauge!("tutti_sql_pool_connections", "state" => state).set(count);
+            }
         }
     }
 
@@ -80,5 +139,97 @@ impl Database {
             Self::Postgres(pool) => pool.close().await,
             Self::Sqlite(pool) => pool.close().await,
         }
+    }
+}
+
+async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let ping = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+    ping.unwrap_or_else(|_| Err(too_late())).map(|()| true)
+}
+
+fn too_late() -> sqlx::Error {
+    sqlx::Error::Io(io::ErrorKind::TimedOut.into())
+}
+
+/// What is sent to the database, so that it is seen and measured, and does not take for ever.
+pub trait Statement<T>: Future<Output = Result<T, sqlx::Error>> + Sized + Send {
+    /// Does it under a name, which is in the trace and in the metrics; the values are not.
+    fn named(self, name: &'static str) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
+        let in_time = async move {
+            let done = tokio::time::timeout(STATEMENT_TIMEOUT, self).await;
+            done.unwrap_or_else(|_| Err(too_late()))
+        };
+        in_time.measured(name)
+    }
+
+    /// The same without an end, for what must not be given up halfway: a connection whose BEGIN nobody waited
+    /// for would go back to the pool inside of a transaction.
+    fn measured(self, name: &'static str) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
+        let span = tracing::info_span!(
+            "sql",
+            otel.name = format_args!("sql {name}"),
+            otel.kind = "client"
+        );
+        async move {
+            let begun = Instant::now();
+            let done = self.await;
+            metrics::histogram!("tutti_sql_seconds", "statement" => name).record(begun.elapsed());
+            done
+        }
+        .instrument(span)
+    }
+}
+
+impl<T, F: Future<Output = Result<T, sqlx::Error>> + Send> Statement<T> for F {}
+
+/// Whether the database does not answer, or not now: worth another try.
+#[must_use]
+pub fn is_passing(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        Some(refusal) => refusal.code().is_some_and(|code| is_passing_code(&code)),
+        None => matches!(
+            error,
+            sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed
+        ),
+    }
+}
+
+/// Whether an engine's code says that it cannot now, though it could later.
+fn is_passing_code(code: &str) -> bool {
+    match code.parse::<u32>() {
+        // SQLite's result codes; the low byte is the kind: BUSY, LOCKED, IOERR, FULL, CANTOPEN.
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6 | 10 | 13 | 14),
+        // PostgreSQL's five characters, of which the first two are the class: a broken connection, a
+        // transaction to be tried again, no resources left, ended by an operator. And 25006: a server
+        // that only reads, as a replica does until it takes over.
+        Ok(_) | Err(_) => {
+            code == "25006" || matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_passing, is_passing_code};
+
+    #[test]
+    fn what_passes_is_told_from_what_is_wrong() {
+        for code in [
+            "08006", "40P01", "53300", "57014", "57P01", "57P03", "25006", "5", "517", "1802", "13",
+        ] {
+            assert!(is_passing_code(code), "{code}");
+        }
+        for code in ["23505", "42P01", "22021", "1", "19", "2067", ""] {
+            assert!(!is_passing_code(code), "{code}");
+        }
+        for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed] {
+            assert!(is_passing(&error));
+        }
+        assert!(!is_passing(&sqlx::Error::RowNotFound));
     }
 }

@@ -253,6 +253,8 @@ impl Parts<'_> {
             .await
             .context("cannot bring the schema up to date")?;
         self.readiness.have(DATABASE);
+        self.shutdown
+            .spawn(database.clone().count_connections(self.shutdown.clone()));
         Ok(database)
     }
 

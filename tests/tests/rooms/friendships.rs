@@ -7,6 +7,7 @@ on_both_engines! {
     a_former_friend_of_the_host_is_taken_out,
     it_does_not_matter_who_ends_the_friendship,
     who_is_not_the_hosts_former_friend_stays,
+    what_ended_while_no_room_service_was_there_takes_effect,
 }
 
 const OVER: &str = "closed by an operator";
@@ -83,4 +84,24 @@ async fn who_is_not_the_hosts_former_friend_stays(database: Database) {
     }
     assert_eq!(in_open.rest().await, [OVER]);
     assert_eq!(in_cyds.rest().await, [OVER]);
+}
+
+async fn what_ended_while_no_room_service_was_there_takes_effect(database: Database) {
+    let app = TestApp::on(&database).at_work().start().await;
+    let [ann, bob, cyd] = app.users(["ann", "bob", "cyd"]).await;
+    ann.befriend(&bob).await;
+    ann.befriend(&cyd).await;
+    let room = ann.create_friends_only_room().await;
+    bob.join(&room).await.unwrap();
+    cyd.join(&room).await.unwrap();
+    app.crash().await;
+    ann.unfriend(&bob).await;
+    // What was mended meanwhile is no news.
+    ann.befriend(&bob).await;
+    ann.unfriend(&cyd).await;
+    app.restart().await;
+    while app.room(&room).await.member_count > 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(app.names_in(&app.room(&room).await), ["ann", "bob"]);
 }

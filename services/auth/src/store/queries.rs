@@ -1,6 +1,7 @@
 //! The statements, compiled once for each engine: `super` says which, and holds what differs.
 
 use sqlx::{Database, Pool, Transaction};
+use tutti_common::sql::Statement as _;
 
 use super::{BEGIN, Db};
 
@@ -27,7 +28,7 @@ impl Queries {
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
-        self.pool.begin_with(BEGIN).await
+        self.pool.begin_with(BEGIN).measured("begin").await
     }
 }
 

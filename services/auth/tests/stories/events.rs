@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::query;
+use tokio::task::JoinSet;
 use tonic::Code;
 use tutti_common::{sql::Database, status::Reason};
 use tutti_proto::auth::{
@@ -171,10 +172,9 @@ async fn late(world: World) {
     .execute(&mut *transaction)
     .await
     .unwrap();
-    let going = tokio::spawn({
-        let world = world.clone();
-        async move { come_and_go(&world, "ann").await }
-    });
+    let mut tasks = JoinSet::new();
+    let there = world.clone();
+    let going = tasks.spawn(async move { come_and_go(&there, "ann").await });
     while !going.is_finished() && world.count(WAITING).await == 0 {
         tokio::task::yield_now().await;
     }
@@ -184,5 +184,8 @@ async fn late(world: World) {
         other_user_id: other,
     });
     assert_eq!(watch.next().await, Some(first));
-    assert_eq!(watch.next().await, Some(going.await.unwrap()));
+    assert_eq!(
+        watch.next().await,
+        Some(tasks.join_next().await.unwrap().unwrap())
+    );
 }

@@ -6,7 +6,11 @@ mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tutti_common::{clock::UnixMs, ids::RoomId, sql::Database};
+use tutti_common::{
+    clock::UnixMs,
+    ids::RoomId,
+    sql::{self, Database},
+};
 
 use crate::domain::{Room, Seat, SeatChange};
 
@@ -23,21 +27,10 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(source: sqlx::Error) -> Self {
-        match source {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(source),
-            // PostgreSQL while it starts or ends (class 57P), SQLite while another one writes.
-            sqlx::Error::Database(ref error)
-                if error
-                    .code()
-                    .is_some_and(|code| code.starts_with("57P") || code == "5") =>
-            {
-                Self::Unavailable(source)
-            }
-            other => Self::Broken(Box::new(other)),
+        if sql::is_passing(&source) {
+            Self::Unavailable(source)
+        } else {
+            Self::Broken(Box::new(source))
         }
     }
 }

@@ -9,6 +9,7 @@ use sqlx::{Pool, Transaction, types::Json};
 use tutti_common::{
     clock::UnixMs,
     ids::{RoomId, UserId},
+    sql::Statement as _,
 };
 
 use super::{BEGIN, Db};
@@ -140,6 +141,7 @@ async fn update(transaction: &mut Transaction<'_, Db>, room: &Room) -> Result<()
     .bind(room.revision.0)
     .bind(room.last_activity.to_datetime())
     .execute(&mut **transaction)
+    .named("update_room")
     .await?;
     Ok(())
 }
@@ -163,6 +165,7 @@ async fn sit_down(
     .bind(seat.joined_at.to_datetime())
     .bind(true)
     .execute(&mut **transaction)
+    .named("take_seat")
     .await?;
     Ok(())
 }
@@ -183,6 +186,7 @@ async fn get_up(
     .bind(false)
     .bind(now.to_datetime())
     .execute(&mut **transaction)
+    .named("give_seat")
     .await?;
     Ok(())
 }
@@ -190,7 +194,7 @@ async fn get_up(
 #[async_trait]
 impl RoomStore for SqlRooms {
     async fn insert(&self, room: &Room, first: &Seat) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
         sqlx::query(
             "INSERT INTO music_rooms
                  (room_id, host_id, name, is_friends_only, max_participants, current_song, playback_state, version,
@@ -209,14 +213,15 @@ impl RoomStore for SqlRooms {
         .bind(room.created_at.to_datetime())
         .bind(room.last_activity.to_datetime())
         .execute(&mut *transaction)
+        .named("insert_room")
         .await?;
         sit_down(&mut transaction, room.id, first).await?;
-        transaction.commit().await?;
+        transaction.commit().named("commit").await?;
         Ok(())
     }
 
     async fn save(&self, room: &Room, seats: &[SeatChange], now: UnixMs) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
         update(&mut transaction, room).await?;
         for change in seats {
             match change {
@@ -226,7 +231,7 @@ impl RoomStore for SqlRooms {
                 SeatChange::Hold(..) | SeatChange::Release(..) => {}
             }
         }
-        transaction.commit().await?;
+        transaction.commit().named("commit").await?;
         Ok(())
     }
 
@@ -234,11 +239,11 @@ impl RoomStore for SqlRooms {
         if rooms.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
         for room in rooms {
             update(&mut transaction, room).await?;
         }
-        transaction.commit().await?;
+        transaction.commit().named("commit").await?;
         Ok(())
     }
 
@@ -246,6 +251,7 @@ impl RoomStore for SqlRooms {
         sqlx::query("DELETE FROM music_rooms WHERE room_id = $1")
             .bind(room.to_string())
             .execute(&self.pool)
+            .named("delete_room")
             .await?;
         Ok(())
     }
@@ -259,6 +265,7 @@ impl RoomStore for SqlRooms {
         )
         .bind(room.to_string())
         .fetch_optional(&self.pool)
+        .named("load_room")
         .await?;
         let Some(row) = row else { return Ok(None) };
         let seats = sqlx::query_as::<_, SeatRow>(
@@ -269,6 +276,7 @@ impl RoomStore for SqlRooms {
         )
         .bind(room.to_string())
         .fetch_all(&self.pool)
+        .named("load_seats")
         .await?
         .into_iter()
         .map(SeatRow::into_seat)
@@ -287,6 +295,7 @@ impl RoomStore for SqlRooms {
         .bind(after.map(|id| id.to_string()).unwrap_or_default())
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
+        .named("list_rooms")
         .await?
         .into_iter()
         .map(|id| id.parse().map_err(broken))
@@ -308,6 +317,7 @@ impl RoomStore for SqlRooms {
         .bind(since.to_datetime())
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
+        .named("abandoned_rooms")
         .await?
         .into_iter()
         .map(|id| id.parse().map_err(broken))

@@ -6,6 +6,7 @@ use sqlx::{query, query_as, query_scalar};
 use tutti_common::{
     clock::UnixMs,
     ids::{SessionId, UserId},
+    sql::Statement as _,
 };
 
 use super::{
@@ -45,7 +46,7 @@ impl AccountStore for Queries {
         };
         insert_token(&mut tx, session, token).await?;
         let made = find_account(&mut tx, account.id).await?;
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(made.map_or(Naming::NoSuchUser, Naming::Done))
     }
 
@@ -67,6 +68,7 @@ impl AccountStore for Queries {
         let row = query_as::<Db, (String, String)>(statement)
             .bind(key)
             .fetch_optional(&self.pool)
+            .named("find_credentials")
             .await?;
         let Some((user_id, password_hash)) = row else {
             return Ok(None);
@@ -91,13 +93,14 @@ impl AccountStore for Queries {
         .bind(session.user_id.to_string())
         .bind(token.created_at.to_datetime())
         .execute(&mut *tx)
+        .named("note_login")
         .await?;
         if noted.rows_affected() == 0 {
             return Ok(None);
         }
         insert_token(&mut tx, session, token).await?;
         let account = find_account(&mut tx, session.user_id).await?;
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(account)
     }
 
@@ -116,14 +119,14 @@ impl AccountStore for Queries {
                     let ended = AccountEvent::SessionEnded(session);
                     insert_event(&mut tx, ended, new.created_at).await?;
                 }
-                tx.commit().await?;
+                tx.commit().named("commit").await?;
                 Ok(Rotation::Reused(session))
             }
             Trade::Renew => {
                 use_token(&mut tx, old, new.created_at).await?;
                 insert_token(&mut tx, session, new).await?;
                 let account = find_account(&mut tx, session.user_id).await?;
-                tx.commit().await?;
+                tx.commit().named("commit").await?;
                 Ok(account.map_or(Rotation::Dead, |account| {
                     Rotation::Renewed(session.id, account)
                 }))
@@ -140,7 +143,7 @@ impl AccountStore for Queries {
         if ended {
             insert_event(&mut tx, AccountEvent::SessionEnded(session), now).await?;
         }
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(ended)
     }
 
@@ -157,8 +160,9 @@ impl AccountStore for Queries {
         )
         .bind(now.to_datetime())
         .execute(&mut *tx)
+        .named("forget_dead_tokens")
         .await?;
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(forgotten.rows_affected())
     }
 
@@ -179,6 +183,7 @@ impl AccountStore for Queries {
         .bind(username.as_str())
         .bind(username.key())
         .execute(&mut *tx)
+        .named("set_username")
         .await;
         match renamed {
             Err(sqlx::Error::Database(refusal)) if refusal.is_unique_violation() => {
@@ -187,7 +192,7 @@ impl AccountStore for Queries {
             renamed => renamed?,
         };
         let account = find_account(&mut tx, id).await?;
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(account.map_or(Naming::NoSuchUser, Naming::Done))
     }
 
@@ -195,6 +200,7 @@ impl AccountStore for Queries {
         let rows = query_as::<Db, UserRow>(USERS_BY_IDS)
             .bind(json(ids))
             .fetch_all(&self.pool)
+            .named("find_users")
             .await?;
         Ok(all(rows)?)
     }
@@ -226,6 +232,7 @@ async fn insert_account(
     .bind(&account.password_hash)
     .bind(account.created_at.to_datetime())
     .execute(connection)
+    .named("insert_account")
     .await?;
     Ok(inserted.rows_affected() > 0)
 }
@@ -241,6 +248,7 @@ async fn find_username(
     )
     .bind(username_key)
     .fetch_optional(connection)
+    .named("find_username")
     .await?
     .as_deref()
     .map(id)
@@ -259,6 +267,7 @@ async fn find_account(
     )
     .bind(id.to_string())
     .fetch_optional(connection)
+    .named("find_account")
     .await?
     .map(Account::try_from)
     .transpose()
@@ -277,6 +286,7 @@ async fn lock_session(
     )
     .bind(&token.0[..])
     .fetch_optional(&mut *connection)
+    .named("find_session")
     .await?;
     let Some((session_id, user_id)) = row else {
         return Ok(None);
@@ -284,6 +294,7 @@ async fn lock_session(
     query(LOCK_USER)
         .bind(&user_id)
         .execute(&mut *connection)
+        .named("lock_user")
         .await?;
     Ok(Some(Session {
         id: id(&session_id)?,
@@ -302,6 +313,7 @@ async fn find_token(
     )
     .bind(&token.0[..])
     .fetch_optional(connection)
+    .named("find_token")
     .await?;
     Ok(row.map(|(expires_at, used_at)| KnownToken {
         expires_at: UnixMs::from_datetime(expires_at),
@@ -322,6 +334,7 @@ async fn use_token(
     .bind(&token.0[..])
     .bind(now.to_datetime())
     .execute(connection)
+    .named("use_token")
     .await?;
     Ok(())
 }
@@ -342,6 +355,7 @@ async fn insert_token(
     .bind(token.created_at.to_datetime())
     .bind(token.expires_at.to_datetime())
     .execute(connection)
+    .named("insert_token")
     .await?;
     Ok(())
 }
@@ -357,6 +371,7 @@ async fn delete_session(
     )
     .bind(session.to_string())
     .execute(connection)
+    .named("delete_session")
     .await?;
     Ok(deleted.rows_affected() > 0)
 }

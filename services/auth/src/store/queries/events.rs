@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sqlx::{query, query_as, query_scalar};
-use tutti_common::clock::UnixMs;
+use tutti_common::{clock::UnixMs, sql::Statement as _};
 
 use super::{
     super::{Db, LOCK_EVENTS},
@@ -21,6 +21,7 @@ impl EventStore for Queries {
     async fn last_event(&self) -> Result<Place, StoreError> {
         let last = query_scalar::<Db, Option<i64>>("SELECT max(id) FROM account_events")
             .fetch_one(&self.pool)
+            .named("last_event")
             .await?;
         Ok(last.unwrap_or_default())
     }
@@ -35,6 +36,7 @@ impl EventStore for Queries {
         )
         .bind(since.to_datetime())
         .fetch_one(&self.pool)
+        .named("event_before")
         .await?;
         Ok(first.map_or(last, |first| first - 1))
     }
@@ -49,6 +51,7 @@ impl EventStore for Queries {
         )
         .bind(place)
         .fetch_all(&self.pool)
+        .named("events_after")
         .await?;
         Ok(all(rows)?)
     }
@@ -66,8 +69,9 @@ impl EventStore for Queries {
         )
         .bind(until.to_datetime())
         .execute(&mut *tx)
+        .named("forget_events")
         .await?;
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(forgotten.rows_affected())
     }
 }
@@ -85,7 +89,10 @@ pub(super) async fn insert_event(
         }
         AccountEvent::FriendshipEnded(user, other) => (FRIENDSHIP_ENDED, user, other.to_string()),
     };
-    query(LOCK_EVENTS).execute(&mut *connection).await?;
+    query(LOCK_EVENTS)
+        .execute(&mut *connection)
+        .named("lock_events")
+        .await?;
     query(
         "INSERT INTO account_events
             (kind, user_id, subject_id, created_at)
@@ -96,6 +103,7 @@ pub(super) async fn insert_event(
     .bind(subject)
     .bind(now.to_datetime())
     .execute(connection)
+    .named("insert_event")
     .await?;
     Ok(())
 }

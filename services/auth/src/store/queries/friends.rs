@@ -8,6 +8,7 @@ use sqlx::{query, query_as, query_scalar};
 use tutti_common::{
     clock::UnixMs,
     ids::{FriendRequestId, UserId},
+    sql::Statement as _,
 };
 
 use super::{
@@ -43,6 +44,7 @@ impl FriendStore for Queries {
             .bind(&to)
             .bind(limit)
             .fetch_all(&self.pool)
+            .named("search_prefix")
             .await?;
         let wanted = limit - i64::try_from(rows.len()).unwrap_or(limit);
         if wanted > 0 {
@@ -55,6 +57,7 @@ impl FriendStore for Queries {
                 .bind(pattern)
                 .persistent(false)
                 .fetch_all(&self.pool)
+                .named("search_middle")
                 .await?;
             rows.extend(more);
         }
@@ -83,7 +86,7 @@ impl FriendStore for Queries {
                 Err(source) => return Err(source.into()),
             },
         };
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(asked.unwrap_or(AskOutcome::NoSuchUser))
     }
 
@@ -106,7 +109,7 @@ impl FriendStore for Queries {
             let (sender, receiver) = (request.sender.id, request.receiver.id);
             insert_friendship(&mut tx, id, sender, receiver, now).await?;
         }
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(Ok(FriendRequest {
             status: answer,
             responded_at: Some(now),
@@ -132,8 +135,9 @@ impl FriendStore for Queries {
         )
         .bind(id.to_string())
         .execute(&mut *tx)
+        .named("delete_request")
         .await?;
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(Ok(()))
     }
 
@@ -150,6 +154,7 @@ impl FriendStore for Queries {
             .bind(user.to_string())
             .bind(MAX_REQUESTS)
             .fetch_all(&self.pool)
+            .named("pending_requests")
             .await?;
         Ok(all(rows)?)
     }
@@ -169,6 +174,7 @@ impl FriendStore for Queries {
         )
         .bind(user.to_string())
         .fetch_all(&self.pool)
+        .named("friends")
         .await?;
         Ok(all(rows)?)
     }
@@ -189,13 +195,14 @@ impl FriendStore for Queries {
         .bind(user.to_string())
         .bind(friend.to_string())
         .execute(&mut *tx)
+        .named("delete_friendship")
         .await?;
         let ended = ended.rows_affected() > 0;
         if ended {
             let event = AccountEvent::FriendshipEnded(user, friend);
             insert_event(&mut tx, event, now).await?;
         }
-        tx.commit().await?;
+        tx.commit().named("commit").await?;
         Ok(ended)
     }
 
@@ -208,6 +215,7 @@ impl FriendStore for Queries {
             .bind(user.to_string())
             .bind(json(others))
             .fetch_all(&self.pool)
+            .named("friends_among")
             .await?;
         Ok(friends
             .iter()
@@ -255,6 +263,7 @@ async fn lock_pair(connection: &mut Connection, a: UserId, b: UserId) -> Result<
     query(LOCK_PAIR)
         .bind(format!("{} {}", a.min(b), a.max(b)))
         .execute(connection)
+        .named("lock_pair")
         .await?;
     Ok(())
 }
@@ -266,6 +275,7 @@ async fn find_request(
     query_as::<Db, RequestRow>(ONE_REQUEST)
         .bind(id.to_string())
         .fetch_optional(connection)
+        .named("find_request")
         .await?
         .map(FriendRequest::try_from)
         .transpose()
@@ -300,6 +310,7 @@ async fn between(
     .bind(&a)
     .bind(&b)
     .fetch_optional(&mut *connection)
+    .named("find_friendship")
     .await?;
     let pending = query_as::<Db, (String, String)>(
         "SELECT id, sender_id
@@ -310,6 +321,7 @@ async fn between(
     .bind(&a)
     .bind(&b)
     .fetch_optional(&mut *connection)
+    .named("find_pending_request")
     .await?;
     let answered = query_as::<Db, (String, String, DateTime<Utc>)>(
         "SELECT sender_id, status, responded_at
@@ -323,6 +335,7 @@ async fn between(
     .bind(&a)
     .bind(&b)
     .fetch_optional(connection)
+    .named("find_last_answer")
     .await?;
     Ok(Between {
         friends: friends.is_some(),
@@ -357,6 +370,7 @@ async fn insert_request(
     .bind(request.receiver.to_string())
     .bind(request.now.to_datetime())
     .execute(connection)
+    .named("insert_request")
     .await?;
     Ok(inserted.rows_affected() > 0)
 }
@@ -385,6 +399,7 @@ async fn set_answer(
     .bind(answer.as_str())
     .bind(now.to_datetime())
     .execute(connection)
+    .named("set_answer")
     .await?;
     Ok(())
 }
@@ -414,6 +429,7 @@ async fn insert_friendship(
     .bind(b.to_string())
     .bind(now.to_datetime())
     .execute(connection)
+    .named("insert_friendship")
     .await?;
     Ok(())
 }
