@@ -9,10 +9,12 @@ mod app;
 mod engines;
 mod people;
 mod refusals;
+mod server;
 mod watch;
 
 pub use app::{A_MOMENT, Builder, Caller, START, TestApp, almost};
 pub use engines::{on_postgres, on_sqlite};
 pub use people::{Device, Person, paused, playing};
 pub use refusals::{refused, wrong_fields};
+pub use server::{IN_TIME, Postgres};
 pub use watch::Watch;
