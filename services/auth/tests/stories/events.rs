@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use sqlx::query;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tonic::Code;
 use tutti_common::{sql::Database, status::Reason};
 use tutti_proto::auth::{
@@ -174,8 +177,16 @@ async fn late(world: World) {
     .unwrap();
     let mut tasks = JoinSet::new();
     let there = world.clone();
-    let going = tasks.spawn(async move { come_and_go(&there, "ann").await });
-    while !going.is_finished() && world.count(WAITING).await == 0 {
+    let (gone, going) = oneshot::channel();
+    tasks.spawn(async move { gone.send(come_and_go(&there, "ann").await).unwrap() });
+    let (heard, mut hears) = mpsc::channel(2);
+    tasks.spawn(async move {
+        while let Some(event) = watch.next().await {
+            heard.send(event).await.unwrap();
+        }
+    });
+    // The other one waits, or it has gone past.
+    while world.count(WAITING).await == 0 && hears.is_empty() {
         tokio::task::yield_now().await;
     }
     transaction.commit().await.unwrap();
@@ -183,9 +194,6 @@ async fn late(world: World) {
         user_id: late,
         other_user_id: other,
     });
-    assert_eq!(watch.next().await, Some(first));
-    assert_eq!(
-        watch.next().await,
-        Some(tasks.join_next().await.unwrap().unwrap())
-    );
+    assert_eq!(hears.recv().await, Some(first));
+    assert_eq!(hears.recv().await, Some(going.await.unwrap()));
 }
