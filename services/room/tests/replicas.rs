@@ -26,7 +26,9 @@ use tutti_common::{
     sql::Database,
     telemetry,
 };
-use tutti_proto::rooms::{WatchRoomRequest, room_service_client::RoomServiceClient};
+use tutti_proto::rooms::{
+    WatchRoomRequest, WatchRoomResponse, room_event, room_service_client::RoomServiceClient,
+};
 use tutti_room::{
     People, PeopleError, RoomError, RoomSettings, Rooms,
     domain::{PlaybackUpdate, Refusal, SongUpdate, Version},
@@ -362,7 +364,13 @@ async fn a_room_that_ended_unheard_is_found_to_be_gone() {
     let rest = tokio::time::timeout(patience, events.collect::<Vec<_>>())
         .await
         .expect("the watch ends");
-    assert_eq!(rest.len(), 0, "{rest:?}");
+    let [Ok(WatchRoomResponse { event: Some(end) })] = rest.as_slice() else {
+        panic!("{rest:?}");
+    };
+    assert!(
+        matches!(end.event, Some(room_event::Event::RoomClosed(_))),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
