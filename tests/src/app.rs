@@ -23,14 +23,15 @@ use tutti_common::{
     redis::{Bus, Redis, RedisUrl},
     rpc::{self, GrpcTls, GuardLayer, ServiceKeys, Transport},
     shutdown::Shutdown,
+    spread::Spread,
     sql::Database,
 };
 use tutti_proto::{
     auth::{RegisterRequest, auth_service_client::AuthServiceClient},
     friends::friend_service_client::FriendServiceClient,
     rooms::{
-        CloseRoomRequest, Connection, Playback, RenewConnectionsRequest, Room, WatchRoomRequest,
-        room_service_client::RoomServiceClient,
+        CloseRoomRequest, Connection, Measurements, Playback, RenewConnectionsRequest, Room,
+        WatchRoomRequest, room_service_client::RoomServiceClient,
     },
 };
 use tutti_room::{
@@ -505,9 +506,42 @@ impl TestApp {
     /// longer attached to the room they were in.
     pub async fn report(&self) -> Vec<String> {
         let connections = lock(&self.shared.devices).values().cloned().collect();
-        let request = RenewConnectionsRequest { connections };
+        let request = RenewConnectionsRequest {
+            connections,
+            ..RenewConnectionsRequest::default()
+        };
         let answer = self.room_service().renew_connections(request).await;
         answer.unwrap().into_inner().detached_connection_ids
+    }
+
+    /// Says, as a gateway does, what its listeners in a room have measured: round trips and errors, in milliseconds.
+    pub async fn measured(
+        &self,
+        gateway: &str,
+        room_id: &str,
+        round_trips: &[f64],
+        errors: &[f64],
+    ) {
+        let buckets = |times: &[f64]| {
+            let mut spread = Spread::default();
+            for &ms in times {
+                spread.add(ms);
+            }
+            spread.buckets().collect()
+        };
+        let request = RenewConnectionsRequest {
+            connections: Vec::new(),
+            measurements: vec![Measurements {
+                room_id: room_id.to_owned(),
+                round_trips: buckets(round_trips),
+                errors: buckets(errors),
+            }],
+            gateway_id: gateway.to_owned(),
+        };
+        self.room_service()
+            .renew_connections(request)
+            .await
+            .unwrap();
     }
 
     pub(crate) fn reports(&self, connection: Connection) {

@@ -113,6 +113,7 @@ fn in_words(app: &TestApp, event: &RoomEvent) -> String {
                 }
             }
         }
+        Event::RoomTiming(timing) => format!("{} listen", timing.listeners),
         Event::RoomClosed(closed) => match closed.reason() {
             RoomCloseReason::Unspecified => panic!("a reason is given: {event:?}"),
             RoomCloseReason::ClosedByHost => "closed by its host".to_owned(),

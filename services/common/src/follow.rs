@@ -124,6 +124,9 @@ where
                     Heard::Event(event) => event,
                     Heard::Gap => Arc::default(),
                 };
+                if let Some(Event::RoomTiming(_)) = event.event {
+                    return Some((Ok(event), Some((feed, snapshot, place))));
+                }
                 match place.turn_of(&event) {
                     _ if event.event.is_none() => {}
                     Turn::Old => continue,

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod redis;
 pub mod rpc;
 pub mod shutdown;
+pub mod spread;
 pub mod sql;
 pub mod status;
 pub mod telemetry;

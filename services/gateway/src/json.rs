@@ -204,6 +204,18 @@ pub(crate) fn host_changed(
     })
 }
 
+/// What a room's listeners measure.
+pub(crate) fn room_timing(room_id: &str, timing: &rooms::RoomTiming, at: &Value) -> Value {
+    json!({
+        "room_id": room_id,
+        "lead_ms": timing.lead_ms,
+        "round_trip_ms": timing.round_trip_ms,
+        "error_ms": timing.error_ms,
+        "listeners": timing.listeners,
+        "timestamp": at,
+    })
+}
+
 /// `room_closed`.
 pub(crate) fn room_closed(room_id: &str, reason: rooms::RoomCloseReason, at: &Value) -> Value {
     let reason = match reason {

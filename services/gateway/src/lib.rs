@@ -25,6 +25,7 @@ use tutti_common::{
     admin::{self, Readiness},
     clock::SharedClock,
     config::Settings,
+    ids::ConnectionId,
     limits::Limiter,
     redis::Bus,
     rpc::Transport,
@@ -67,6 +68,8 @@ impl std::fmt::Debug for Reach {
 
 /// What a gateway is made of.
 pub struct Parts {
+    /// Made anew each time it starts.
+    id: String,
     auth: Transport,
     room: Transport,
     identity: Identity,
@@ -115,6 +118,7 @@ impl Gateway {
         readiness.wait_for(ROOM_SERVICE);
         let Reach { auth, room, bus } = reach;
         Self(Arc::new(Parts {
+            id: ConnectionId::new().to_string(),
             identity: Identity::new(auth.clone(), clock.clone()),
             fanout: Fanout::new(
                 Feeds::new(room.clone(), bus),

@@ -72,3 +72,29 @@ pub(crate) fn here(connections: usize, rooms: usize) {
     metrics::gauge!("tutti_gateway_connections").set(gauge(connections));
     metrics::gauge!("tutti_gateway_rooms").set(gauge(rooms));
 }
+
+/// What plays, as listeners call it; anything else is a stranger's word.
+const PLAYERS: [&str; 3] = ["webaudio", "audio", "youtube"];
+
+/// A listener has measured its way here and its playing.
+pub(crate) fn measured(
+    player: Option<&str>,
+    round_trip_ms: f64,
+    error_ms: Option<f64>,
+    dropouts: Option<f64>,
+) {
+    metrics::histogram!("tutti_client_round_trip_seconds").record(round_trip_ms / 1000.0);
+    let known = PLAYERS.into_iter().find(|known| Some(*known) == player);
+    let player = known.unwrap_or(OTHER);
+    if let Some(error_ms) = error_ms {
+        metrics::histogram!("tutti_playback_error_seconds", "player" => player)
+            .record(error_ms / 1000.0);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small count"
+    )]
+    let dropouts = dropouts.unwrap_or_default() as u64;
+    metrics::counter!("tutti_playback_dropouts_total", "player" => player).increment(dropouts);
+}

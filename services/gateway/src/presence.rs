@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use tutti_common::accounts;
+use tutti_common::{accounts, clock::UnixMs};
 use tutti_proto::{
     auth::watch_accounts_response::Event,
     rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest},
@@ -12,6 +12,9 @@ use crate::{Gateway, ROOM_SERVICE, SIGNING_KEYS, meters};
 
 /// How often connections are said to be alive; the room service believes it for 10 s.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
+
+/// For how long a measurement counts. Listeners measure every 10 s.
+const MEASURED_FOR: Duration = Duration::from_secs(30);
 
 /// How many go into one call.
 const BATCH: usize = 1_000;
@@ -26,6 +29,7 @@ const MISSED: Duration = Duration::from_mins(1);
 pub(crate) async fn renew(gateway: &Gateway) {
     let mut tick = tokio::time::interval(RENEW_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut measured_until = UnixMs::default();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -33,6 +37,10 @@ pub(crate) async fn renew(gateway: &Gateway) {
         }
         let connections = gateway.hub.reports();
         meters::here(connections.len(), gateway.fanout.len());
+        let told_at = std::mem::replace(&mut measured_until, gateway.clock.now());
+        if let Err(status) = say_measured(gateway, told_at).await {
+            tracing::debug!(%status, "cannot say what listeners measure");
+        }
         // With none to report it still asks whether the room service is there.
         let mut rest = connections.as_slice();
         loop {
@@ -53,12 +61,29 @@ pub(crate) async fn renew(gateway: &Gateway) {
     }
 }
 
+/// Says what listeners have measured.
+async fn say_measured(gateway: &Gateway, told_at: UnixMs) -> Result<(), tonic::Status> {
+    let since = gateway.clock.now() - MEASURED_FOR;
+    for rooms in gateway.hub.measurements(since, told_at).chunks(BATCH) {
+        let request = RenewConnectionsRequest {
+            measurements: rooms.to_vec(),
+            gateway_id: gateway.id.clone(),
+            connections: Vec::new(),
+        };
+        gateway.rooms().renew_connections(request).await?;
+    }
+    Ok(())
+}
+
 /// Says of some connections that they are alive. Those whose seat is gone join again.
 pub(crate) async fn renew_now(
     gateway: &Gateway,
     connections: Vec<Connection>,
 ) -> Result<(), tonic::Status> {
-    let request = RenewConnectionsRequest { connections };
+    let request = RenewConnectionsRequest {
+        connections,
+        ..RenewConnectionsRequest::default()
+    };
     let answer = gateway
         .rooms()
         .renew_connections(request)

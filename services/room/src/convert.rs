@@ -1,13 +1,20 @@
 //! Rooms as protobuf.
 
-use tutti_common::{clock::UnixMs, ids::UserId};
+use tutti_common::{
+    clock::UnixMs,
+    ids::{RoomId, UserId},
+    spread::Spread,
+};
 use tutti_proto::{
     rooms::{self as pb, room_event::Event as PbEvent},
     timestamp,
 };
 
 use crate::{
-    domain::{CloseReason, Event, HostChangeReason, LeaveReason, Playback, Room, Version},
+    domain::{
+        CloseReason, Event, HostChangeReason, LeaveReason, Measured, Playback, Room, Timing,
+        Version,
+    },
     live::Snapshot,
 };
 
@@ -88,6 +95,39 @@ fn room_event(room: &Room, event: PbEvent, now: UnixMs) -> pb::RoomEvent {
 /// A room as those who watch it begin with.
 pub(crate) fn snapshot_event(snapshot: &Snapshot, now: UnixMs) -> pb::RoomEvent {
     room_event(&snapshot.room, PbEvent::Snapshot(room(snapshot)), now)
+}
+
+/// What a room's listeners have in common, as it travels: no change of the room, so without revision and version.
+pub(crate) fn timing_event(room: RoomId, timing: &Timing, now: UnixMs) -> pb::RoomEvent {
+    pb::RoomEvent {
+        room_id: room.to_string(),
+        at: Some(timestamp(now.0)),
+        is_last: true,
+        event: Some(PbEvent::RoomTiming(pb::RoomTiming {
+            lead_ms: timing.lead_ms,
+            round_trip_ms: timing.round_trip_ms,
+            error_ms: timing.error_ms,
+            listeners: timing.listeners,
+        })),
+        ..pb::RoomEvent::default()
+    }
+}
+
+/// What listeners have measured, as it travels.
+pub(crate) fn encode_measured(measured: &Measured) -> pb::Measurements {
+    pb::Measurements {
+        room_id: String::new(),
+        round_trips: measured.round_trips.buckets().collect(),
+        errors: measured.errors.buckets().collect(),
+    }
+}
+
+/// What listeners have measured.
+pub(crate) fn decode_measured(measurements: pb::Measurements) -> Measured {
+    Measured {
+        round_trips: Spread::from_buckets(measurements.round_trips),
+        errors: Spread::from_buckets(measurements.errors),
+    }
 }
 
 /// What happened in one change, as it travels. `told` is the change before it that had events.

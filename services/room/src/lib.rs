@@ -14,6 +14,7 @@ mod remembered;
 mod rpc;
 mod service;
 pub mod store;
+mod timings;
 mod upkeep;
 
 use std::time::Duration;

@@ -255,8 +255,15 @@ impl pb::room_service_server::RoomService for RoomRpc {
         &self,
         request: Request<pb::RenewConnectionsRequest>,
     ) -> Result<Response<pb::RenewConnectionsResponse>, Status> {
-        let connections = connected(&request.into_inner().connections)?;
-        let detached = self.rooms.renew(&connections).await?;
+        let ask = request.into_inner();
+        let detached = self.rooms.renew(&connected(&ask.connections)?).await?;
+        for measurements in ask.measurements {
+            // A room that does not exist has nobody to tell.
+            if let Ok(room) = room(&measurements.room_id) {
+                let measured = convert::decode_measured(measurements);
+                self.rooms.measured(room, &ask.gateway_id, measured).await?;
+            }
+        }
         Ok(Response::new(pb::RenewConnectionsResponse {
             detached_connection_ids: detached.iter().map(ToString::to_string).collect(),
         }))

@@ -19,16 +19,17 @@ use tutti_common::{
 
 use crate::{
     RoomSettings,
-    convert::encode_events,
+    convert::{self, encode_events},
     domain::{
-        Change, CloseReason, Command, Event, Lease, LeaveReason, Playback, PlaybackUpdate, Room,
-        RoomTerms, Seat, SongUpdate, Version, View, apply,
+        Change, CloseReason, Command, Event, Lease, LeaveReason, Measured, Playback,
+        PlaybackUpdate, Room, RoomTerms, Seat, SongUpdate, Version, View, apply, timing,
     },
     error::RoomError,
     live::{Connected, LiveState, Snapshot, Turn},
     people::People,
     remembered::Remembered,
     store::RoomStore,
+    timings::Timings,
 };
 
 /// How long a join without a connection keeps its seat.
@@ -58,6 +59,7 @@ pub struct Rooms {
     limiter: Arc<dyn Limiter>,
     turns: Arc<Turns>,
     line: Arc<Turns>,
+    timings: Arc<Timings>,
     remembered: Arc<Remembered>,
 }
 
@@ -115,6 +117,7 @@ impl Rooms {
             limiter,
             turns: Arc::default(),
             line: Arc::default(),
+            timings: Arc::default(),
             remembered: Arc::default(),
         }
     }
@@ -379,6 +382,24 @@ impl Rooms {
             .live
             .renew(connections, self.clock.now() + LEASE)
             .await?)
+    }
+
+    /// The listeners of a gateway have measured something: where that matters, all in the room are told what follows.
+    pub async fn measured(
+        &self,
+        room: RoomId,
+        gateway: &str,
+        measured: Measured,
+    ) -> Result<(), RoomError> {
+        let now = self.clock.now();
+        let measured = self.live.measured(room, gateway, measured, now).await?;
+        if let Some(timing) = timing(&measured)
+            && self.timings.is_news(room, timing, now)
+        {
+            let event = convert::timing_event(room, &timing, now);
+            self.live.tell(room, event).await?;
+        }
+        Ok(())
     }
 
     /// Connections are gone; their users keep their places for the grace period.

@@ -217,6 +217,7 @@ async fn who_was_away_for_too_long_is_told_and_joins_anew(database: Database) {
     };
     let request = tutti_proto::rooms::RenewConnectionsRequest {
         connections: vec![again],
+        ..Default::default()
     };
     let answer = app.room_service().renew_connections(request).await;
     let detached = answer.unwrap().into_inner().detached_connection_ids;
@@ -244,7 +245,10 @@ async fn a_device_gone_for_good_does_not_come_back_by_itself(database: Database)
         user_id: ann.id.clone(),
         room_id: Some(room.clone()),
     }];
-    let request = tutti_proto::rooms::RenewConnectionsRequest { connections };
+    let request = tutti_proto::rooms::RenewConnectionsRequest {
+        connections,
+        ..Default::default()
+    };
     let answer = app.room_service().renew_connections(request).await;
     let detached = answer.unwrap().into_inner().detached_connection_ids;
     assert_eq!(detached, [&*phone.id]);

@@ -183,7 +183,7 @@ async fn check_events(mut watch: Watch) {
                 host.clone_from(&changed.host_id);
             }
             Event::RoomClosed(_) => break,
-            Event::Snapshot(_) => panic!("nobody was slow: {event:?}"),
+            Event::Snapshot(_) | Event::RoomTiming(_) => panic!("nobody was slow: {event:?}"),
         }
         last = (revision, version);
     }

@@ -14,5 +14,6 @@ mod processes;
 mod refusals;
 mod restarting;
 mod songs;
+mod timing;
 mod watching;
 mod wire;

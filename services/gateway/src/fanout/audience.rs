@@ -26,6 +26,8 @@ const PENDING_MAX: usize = 1_024;
 pub(super) struct Audience {
     members: HashMap<ConnectionId, Member>,
     known: Option<Known>,
+    /// The last word on the room's timing, for those who come later.
+    timing: Option<Arc<RoomEvent>>,
 }
 
 struct Member {
@@ -144,6 +146,9 @@ impl Audience {
                 self.after(telling);
             }
         }
+        if let Some(timing) = &self.timing {
+            connection.offer(encode(timing));
+        }
     }
 
     pub(super) fn set_leaving(&mut self, id: ConnectionId, reason: Option<&'static str>) {
@@ -194,6 +199,7 @@ impl Audience {
                     known.host_id.clone_from(&changed.host_id);
                 }
             }
+            Event::RoomTiming(_) => self.timing = Some(event.clone()),
             Event::StateSynced(_) | Event::RoomClosed(_) => {}
         }
         self.hand_out(event);
@@ -245,6 +251,10 @@ impl<'a> Telling<'a> {
 
     /// Tells one connection, if it is for it.
     fn tell(&mut self, member: &mut Member) {
+        if let Some(Event::RoomTiming(_)) = &self.event.event {
+            member.connection.offer(self.message());
+            return;
+        }
         match &mut member.hears {
             Hears::Later(kept) => {
                 if kept.len() < PENDING_MAX {
@@ -292,6 +302,8 @@ impl<'a> Telling<'a> {
                 connection.send_event("room_left", &left);
             }
             Event::UserLeft(_) | Event::HostChanged(_) => connection.send(self.message()),
+            // Told above, whatever one has heard.
+            Event::RoomTiming(_) => {}
             Event::RoomClosed(_) => {
                 self.gone.push(connection.id);
                 connection.set_room_id(None);
@@ -313,6 +325,7 @@ pub(super) fn name_of(event: &Event) -> &'static str {
         Event::UserLeft(_) => "user_left",
         Event::HostChanged(_) => "host_changed",
         Event::RoomClosed(_) => "room_closed",
+        Event::RoomTiming(_) => "room_timing",
     }
 }
 
@@ -347,6 +360,7 @@ fn encode(event: &RoomEvent) -> Str {
         }
         Event::HostChanged(changed) => json::host_changed(room_id, changed, event.version, &at),
         Event::RoomClosed(closed) => json::room_closed(room_id, closed.reason(), &at),
+        Event::RoomTiming(timing) => json::room_timing(room_id, timing, &at),
     };
     event_to_client(name_of(happened), &payload)
 }

@@ -25,7 +25,7 @@ pub(crate) use self::feed::Feeds;
 use crate::{meters, socket::Connection};
 
 /// What clients are sent.
-pub(crate) const SERVER_EVENTS: [&str; 11] = [
+pub(crate) const SERVER_EVENTS: [&str; 12] = [
     "connected",
     "authenticated",
     "room_joined",
@@ -35,6 +35,7 @@ pub(crate) const SERVER_EVENTS: [&str; 11] = [
     "state_synced",
     "host_changed",
     "room_closed",
+    "room_timing",
     "pong",
     "error",
 ];

@@ -1,10 +1,13 @@
 //! A connection somebody has said who they are by.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engineioxide::{DisconnectReason, Socket, Str};
 use serde_json::Value;
-use tutti_common::ids::{ConnectionId, UserId};
+use tutti_common::{
+    clock::UnixMs,
+    ids::{ConnectionId, UserId},
+};
 use tutti_proto::rooms;
 
 use super::{Slot, session::Item};
@@ -19,7 +22,18 @@ pub(crate) struct Connection {
     /// The `sid` of its access token.
     session_id: Mutex<String>,
     room_id: Mutex<Option<String>>,
+    measured: Mutex<Option<Measured>>,
     socket: Arc<Socket<Slot>>,
+}
+
+/// What a listener has measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) at: UnixMs,
+    /// From there to here and back.
+    pub(crate) round_trip_ms: f64,
+    /// How far what it plays is from where it should be; `None` where nothing plays.
+    pub(crate) error_ms: Option<f64>,
 }
 
 impl Connection {
@@ -32,6 +46,7 @@ impl Connection {
             user_id: user.to_string(),
             session_id: Mutex::new(session_id),
             room_id: Mutex::new(None),
+            measured: Mutex::new(None),
             socket,
         })
     }
@@ -78,6 +93,26 @@ impl Connection {
         if self.socket.emit(message.clone()).is_err() {
             self.socket.emit_volatile(message);
         }
+    }
+
+    /// Sends what it may well do without.
+    pub(crate) fn offer(&self, message: Str) {
+        // A full buffer: there are more important things to be read.
+        let _ = self.socket.emit(message);
+    }
+
+    /// What its listener has measured at `now`.
+    pub(crate) fn set_measured(&self, measured: Measured) {
+        *self.lock_measured() = Some(measured);
+    }
+
+    /// What its listener has measured since then.
+    pub(crate) fn measured_since(&self, since: UnixMs) -> Option<Measured> {
+        self.lock_measured().filter(|measured| measured.at >= since)
+    }
+
+    fn lock_measured(&self) -> MutexGuard<'_, Option<Measured>> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its seat was lost while it lives: it takes one again, after what it wanted before.

@@ -17,7 +17,7 @@ use tutti_proto::{
     unix_ms,
 };
 
-use super::{Connection, packet::ClientEvent, session::Expiry};
+use super::{Connection, Measured, packet::ClientEvent, session::Expiry};
 use crate::{
     Gateway,
     fields::{BadFields, Fields},
@@ -25,13 +25,14 @@ use crate::{
 };
 
 /// What clients may send; `ping` is answered where it arrives.
-pub(crate) const CLIENT_EVENTS: [&str; 7] = [
+pub(crate) const CLIENT_EVENTS: [&str; 8] = [
     "join_room",
     "leave_room_socket",
     "sync_state",
     "request_sync",
     "transfer_host",
     "authenticate",
+    "report",
     "ping",
 ];
 
@@ -42,6 +43,11 @@ pub(super) fn known_name(event: &ClientEvent) -> &'static str {
         .find(|known| event.name.as_deref() == Some(*known))
         .unwrap_or("unknown event")
 }
+
+/// What a listener may say it has measured: a minute's round trip, ten seconds off, a thousand gaps.
+const ROUND_TRIP_MAX_MS: f64 = 60_000.0;
+const ERROR_MAX_MS: f64 = 10_000.0;
+const DROPOUTS_MAX: f64 = 1_000.0;
 
 /// Why an event is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +159,7 @@ pub(super) async fn handle(
             fields.finish()?;
             authenticate(gateway, connection, &token, expiry).await
         }
+        "report" => report(gateway, connection, fields),
         _ => Err(Fault::invalid("there is no such event")),
     }
 }
@@ -367,6 +374,31 @@ async fn transfer_host(
         answer.version,
         &at,
     ))
+}
+
+/// A listener says what it has measured of the way here and of its own playing.
+fn report(gateway: &Gateway, connection: &Connection, mut fields: Fields<'_>) -> Outcome {
+    let round_trip_ms = fields.number("round_trip_ms");
+    let error_ms = fields.optional_number("error_ms");
+    let dropouts = fields.optional_number("dropouts");
+    let player = fields.optional_text("player");
+    for (name, value, most) in [
+        ("round_trip_ms", Some(round_trip_ms), ROUND_TRIP_MAX_MS),
+        ("error_ms", error_ms, ERROR_MAX_MS),
+        ("dropouts", dropouts, DROPOUTS_MAX),
+    ] {
+        if value.is_some_and(|value| !(0.0..=most).contains(&value)) {
+            fields.unreadable(name, &format!("between 0 and {most}"));
+        }
+    }
+    room_of(connection, fields)?;
+    meters::measured(player.as_deref(), round_trip_ms, error_ms, dropouts);
+    connection.set_measured(Measured {
+        at: gateway.clock.now(),
+        round_trip_ms,
+        error_ms,
+    });
+    Ok(json!({}))
 }
 
 async fn authenticate(

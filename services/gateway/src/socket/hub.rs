@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tutti_common::ids::ConnectionId;
+use tutti_common::{clock::UnixMs, ids::ConnectionId, spread::Spread};
 use tutti_proto::rooms;
 
 use super::Connection;
@@ -38,6 +38,30 @@ impl Hub {
             .values()
             .map(|connection| connection.report())
             .collect()
+    }
+
+    /// What listeners have measured since `since`, by room, of the rooms where somebody did after `news`.
+    pub(crate) fn measurements(&self, since: UnixMs, news: UnixMs) -> Vec<rooms::Measurements> {
+        let mut by_room = HashMap::<String, (bool, Spread, Spread)>::new();
+        for connection in self.connections().values() {
+            if let (Some(measured), Some(room_id)) =
+                (connection.measured_since(since), connection.room_id())
+            {
+                let (is_news, round_trips, errors) = by_room.entry(room_id).or_default();
+                *is_news |= measured.at > news;
+                round_trips.add(measured.round_trip_ms);
+                if let Some(error_ms) = measured.error_ms {
+                    errors.add(error_ms);
+                }
+            }
+        }
+        let news = by_room.into_iter().filter(|(_, (is_news, ..))| *is_news);
+        news.map(|(room_id, (_, round_trips, errors))| rooms::Measurements {
+            room_id,
+            round_trips: round_trips.buckets().collect(),
+            errors: errors.buckets().collect(),
+        })
+        .collect()
     }
 
     /// All of them.

@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 use tutti_common::{limits::TokenBucket, status::Reason};
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, Measured};
 pub(crate) use events::CLIENT_EVENTS;
 pub(crate) use hub::Hub;
 
@@ -68,7 +68,39 @@ pub(crate) struct Slot {
 struct Budgets {
     events: TokenBucket,
     pings: TokenBucket,
+    reports: TokenBucket,
 }
+
+/// What a client's event is counted under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Budget {
+    Events,
+    Pings,
+    Reports,
+}
+
+impl Budget {
+    fn of(event: &ClientEvent) -> Self {
+        match event.name.as_deref() {
+            Some("ping") => Self::Pings,
+            Some("report") => Self::Reports,
+            _ => Self::Events,
+        }
+    }
+
+    /// As metrics call the limit.
+    fn limit(self) -> &'static str {
+        match self {
+            Self::Events => "socket_events",
+            Self::Pings => "socket_pings",
+            Self::Reports => "socket_reports",
+        }
+    }
+}
+
+/// How often a connection may report what it measures in a minute, and how often at once.
+const REPORTS_PER_MINUTE: u32 = 12;
+const REPORTS_BURST: u32 = 4;
 
 /// Hears Engine.IO.
 struct Sessions {
@@ -134,26 +166,24 @@ impl Sessions {
     }
 
     fn hear_event(&self, event: ClientEvent, socket: &Arc<Socket<Slot>>) {
-        let is_ping = event.name.as_deref() == Some("ping");
+        let budget = Budget::of(&event);
         meters::event_in(event.name.as_deref().unwrap_or_default());
-        if !self.is_within_budget(is_ping, socket) {
-            let limit = if is_ping {
-                "socket_pings"
-            } else {
-                "socket_events"
-            };
-            metrics::counter!("tutti_rate_limited_total", "limit" => limit).increment(1);
+        if !self.is_within_budget(budget, socket) {
+            metrics::counter!("tutti_rate_limited_total", "limit" => budget.limit()).increment(1);
+            if budget == Budget::Reports && event.ack.is_none() {
+                return;
+            }
             let fault = Fault::new(Reason::RateLimited, "too many events; slow down");
             return session::refuse(socket, event.ack, &fault);
         }
-        if is_ping {
+        if budget == Budget::Pings {
             self.pong(&event, socket);
         } else {
             queue(Item::Event(event, Instant::now()), socket);
         }
     }
 
-    fn is_within_budget(&self, is_ping: bool, socket: &Socket<Slot>) -> bool {
+    fn is_within_budget(&self, budget: Budget, socket: &Socket<Slot>) -> bool {
         let now = self.gateway.clock.now();
         let rates = &self.gateway.settings.rates;
         let mut budgets = socket
@@ -164,11 +194,12 @@ impl Sessions {
         let budgets = budgets.get_or_insert_with(|| Budgets {
             events: TokenBucket::new(rates.socket_events_per_minute, BURST, now),
             pings: TokenBucket::new(rates.socket_pings_per_minute, BURST, now),
+            reports: TokenBucket::new(REPORTS_PER_MINUTE, REPORTS_BURST, now),
         });
-        if is_ping {
-            budgets.pings.take(now)
-        } else {
-            budgets.events.take(now)
+        match budget {
+            Budget::Events => budgets.events.take(now),
+            Budget::Pings => budgets.pings.take(now),
+            Budget::Reports => budgets.reports.take(now),
         }
     }
 

@@ -5,6 +5,7 @@ mod playback;
 mod rules;
 mod song;
 mod terms;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use playback::{Playback, PlaybackUpdate};
 pub use rules::{Command, apply};
 pub use song::{Song, SongUpdate};
 pub use terms::{RoomName, RoomTerms};
+pub use timing::{Measured, Timing, timing};
 
 /// What counts a room's changes: it rises, whatever restarts. A hybrid logical clock (Kulkarni et al.
 /// 2014): at least the time in Unix milliseconds, so that a version made after a restart is above every one

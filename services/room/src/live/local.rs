@@ -16,8 +16,11 @@ use tutti_common::{
 };
 use tutti_proto::rooms::RoomEvent;
 
-use super::{CLAIM, Connected, Due, Feed, LiveError, LiveState, SNAPSHOT_MEMBERS, Snapshot, Turn};
-use crate::domain::{Change, Lease, Room, Seat, SeatChange, Version, View};
+use super::{
+    CLAIM, Connected, Due, Feed, LiveError, LiveState, MEASURED_FOR, SNAPSHOT_MEMBERS, Snapshot,
+    Turn,
+};
+use crate::domain::{Change, Lease, Measured, Room, Seat, SeatChange, Version, View};
 
 /// Events a subscriber may lag behind before it has to take a snapshot.
 const FEED_CAPACITY: usize = 256;
@@ -55,6 +58,8 @@ struct LiveRoom {
     next_place: u64,
     /// Where the room itself stands on the agenda.
     look_at: Option<UnixMs>,
+    /// What listeners measure, by gateway, and until when that counts.
+    measured: HashMap<String, (UnixMs, Measured)>,
 }
 
 #[derive(Debug)]
@@ -253,6 +258,7 @@ impl LiveState for LocalLive {
             order: BTreeMap::new(),
             next_place: 0,
             look_at: None,
+            measured: HashMap::new(),
         };
         state.rooms.insert(id, live);
         for seat in seats {
@@ -464,6 +470,34 @@ impl LiveState for LocalLive {
             if state.unrecorded.get(&room.id) == Some(&Some(claimed_at + CLAIM)) {
                 state.unrecorded.remove(&room.id);
             }
+        }
+        Ok(())
+    }
+
+    async fn measured(
+        &self,
+        room: RoomId,
+        gateway: &str,
+        measured: Measured,
+        now: UnixMs,
+    ) -> Result<Measured, LiveError> {
+        let mut state = self.state();
+        let mut sum = Measured::default();
+        if let Some(room) = state.rooms.get_mut(&room) {
+            let entry = (now + MEASURED_FOR, measured);
+            room.measured.insert(gateway.to_owned(), entry);
+            room.measured.retain(|_, (until, _)| *until > now);
+            for (_, measured) in room.measured.values() {
+                sum.merge(measured);
+            }
+        }
+        Ok(sum)
+    }
+
+    async fn tell(&self, room: RoomId, event: RoomEvent) -> Result<(), LiveError> {
+        if let Some(feed) = self.state().feeds.get(&room) {
+            // An error means that nobody is listening any more.
+            let _ = feed.send(Arc::new(event));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub use self::redis::RedisLive;
 pub use local::LocalLive;
 pub use tutti_common::follow::Heard as Feed;
 
-use crate::domain::{Change, Room, Seat, Version, View};
+use crate::domain::{Change, Measured, Room, Seat, Version, View};
 
 /// Live state does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,9 @@ pub enum Due {
     /// A room that nobody is in.
     Room(RoomId),
 }
+
+/// How long what a gateway said of its listeners counts. It says so every few seconds while there is news.
+const MEASURED_FOR: Duration = Duration::from_secs(30);
 
 /// A turn with a room; it is over when this is dropped.
 pub type Turn = Box<dyn Send + Sync>;
@@ -123,6 +126,18 @@ pub trait LiveState: Send + Sync + 'static {
 
     /// What was claimed then is in the record. What changed since is still to be recorded.
     async fn recorded(&self, rooms: &[Room], claimed_at: UnixMs) -> Result<(), LiveError>;
+
+    /// Keeps for a while what the listeners of a gateway have measured in a room. Returns what those of all have.
+    async fn measured(
+        &self,
+        room: RoomId,
+        gateway: &str,
+        measured: Measured,
+        now: UnixMs,
+    ) -> Result<Measured, LiveError>;
+
+    /// Tells those who listen to a room something that is no change of it.
+    async fn tell(&self, room: RoomId, event: RoomEvent) -> Result<(), LiveError>;
 
     /// A room's events from now on.
     async fn subscribe(&self, room: RoomId) -> Result<BoxStream<'static, Feed>, LiveError>;

@@ -7,6 +7,7 @@
 mod agenda;
 mod connections;
 mod keys;
+mod measured;
 mod positions;
 mod record;
 mod rooms;
@@ -26,7 +27,7 @@ use tutti_proto::rooms::RoomEvent;
 
 use self::{keys::Keys, turns::Turns};
 use super::{Connected, Due, Feed, LiveError, LiveState, Snapshot, Turn};
-use crate::domain::{Change, Room, Seat, Version, View};
+use crate::domain::{Change, Measured, Room, Seat, Version, View};
 
 /// How long what nobody uses any more is kept, in seconds. Every renewed lease is a use.
 const KEEP_S: i64 = 24 * 60 * 60;
@@ -183,6 +184,20 @@ impl LiveState for RedisLive {
 
     async fn recorded(&self, rooms: &[Room], claimed_at: UnixMs) -> Result<(), LiveError> {
         self.settle_positions(rooms, claimed_at).await
+    }
+
+    async fn measured(
+        &self,
+        room: RoomId,
+        gateway: &str,
+        measured: Measured,
+        now: UnixMs,
+    ) -> Result<Measured, LiveError> {
+        self.measured_by_all(room, gateway, &measured, now).await
+    }
+
+    async fn tell(&self, room: RoomId, event: RoomEvent) -> Result<(), LiveError> {
+        self.publish(room, &event).await
     }
 
     async fn subscribe(&self, room: RoomId) -> Result<BoxStream<'static, Feed>, LiveError> {

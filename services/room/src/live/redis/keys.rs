@@ -56,6 +56,11 @@ impl Keys {
         ]
     }
 
+    /// A hash of what listeners measure, by gateway.
+    pub(super) fn measured(&self, room: RoomId) -> String {
+        self.of_room(room, "measured")
+    }
+
     /// Which process may change the room's record.
     pub(super) fn turn(&self, room: RoomId) -> String {
         self.of_room(room, "turn")
