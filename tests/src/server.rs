@@ -97,9 +97,15 @@ impl Postgres {
         }
     }
 
-    /// Connections to it, once it answers.
-    pub async fn open(&self) -> Database {
-        let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port);
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Connections to it by a port that leads to it, once it answers.
+    pub async fn open(&self, port: u16) -> Database {
+        let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
         let database = Database::open(&Secret::new(&url)).await.unwrap();
         while database.migrate().await.is_err() {
             tokio::task::yield_now().await;

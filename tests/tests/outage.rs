@@ -1,7 +1,14 @@
 //! The database goes away and comes back.
 
-use std::time::Instant;
+use std::{future, time::Instant};
 
+use futures_util::future::join_all;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
 use tonic::{Code, Status};
 use tutti_proto::rooms::SyncStateRequest;
 use tutti_tests::{IN_TIME, Person, Postgres, TestApp, paused, playing};
@@ -33,7 +40,7 @@ async fn the_database_dies_and_freezes_and_nothing_acknowledged_is_lost() {
         return;
     };
     server.start();
-    let app = TestApp::start(&server.open().await).await;
+    let app = TestApp::start(&server.open(server.port()).await).await;
     let [ann, bob, cyd] = app.users(["ann", "bob", "cyd"]).await;
     let room = ann.create_room().await;
     let song = SyncStateRequest {
@@ -69,4 +76,69 @@ async fn the_database_dies_and_freezes_and_nothing_acknowledged_is_lost() {
     let playback = there.playback.unwrap();
     assert!(!playback.playing);
     assert!((playback.position - 4.0).abs() < f64::EPSILON);
+}
+
+/// A line to a server. Its connections can be made to lead nowhere, without a word to either end; new ones
+/// are fine.
+struct Line {
+    port: u16,
+    cuts: watch::Sender<u32>,
+    _relay: JoinSet<()>,
+}
+
+impl Line {
+    async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap().port();
+        let cuts = watch::Sender::new(0);
+        let told = cuts.clone();
+        let mut relay = JoinSet::new();
+        relay.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let mut cut = told.subscribe();
+                connections.spawn(async move {
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cut.changed() => future::pending().await,
+                    }
+                });
+            }
+        });
+        Self {
+            port: here,
+            cuts,
+            _relay: relay,
+        }
+    }
+
+    fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_lead_nowhere_are_replaced_and_no_call_fails() {
+    let Some(mut server) = Postgres::make() else {
+        eprintln!("TEST_POSTGRES_URL is not set: not told");
+        return;
+    };
+    server.start();
+    let line = Line::to(server.port()).await;
+    let app = TestApp::start(&server.open(line.port).await).await;
+    let [host, guests @ ..] = &app.crowd(21).await[..] else {
+        unreachable!("a crowd");
+    };
+    let room = host.create_room().await;
+    for joined in join_all(guests[..10].iter().map(|guest| guest.join(&room))).await {
+        joined.unwrap();
+    }
+    line.cut();
+    for guest in &guests[10..] {
+        let begun = Instant::now();
+        guest.join(&room).await.unwrap();
+        assert!(begun.elapsed() < IN_TIME, "{:?}", begun.elapsed());
+    }
 }

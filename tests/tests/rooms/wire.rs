@@ -1,6 +1,7 @@
 //! Over TCP, and who may call.
 
-use tokio::net::TcpListener;
+use futures_util::future::join;
+use tokio::{net::TcpListener, sync::mpsc};
 use tonic::{Code, transport::Uri};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -24,10 +25,21 @@ on_both_engines! {
     a_key_is_needed_for_rooms,
     health_and_reflection_need_no_key,
     a_room_is_watched_over_tcp,
+    the_example_hears_what_happens,
 }
 
-/// Serves the room service over TCP and says how to dial it.
+#[path = "../../../proto/examples/watch_room.rs"]
+#[allow(dead_code, reason = "an example is a program of its own")]
+mod watch_room;
+
+/// Serves the room service over TCP and dials it.
 async fn serve(app: &TestApp) -> Transport {
+    let uri = serve_at(app).await.parse::<Uri>().unwrap();
+    rpc::dial(vec![uri], GrpcTls::default(), &app.shutdown())
+}
+
+/// Serves the room service over TCP and says where.
+async fn serve_at(app: &TestApp) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
     let keys = ServiceKeys::parse("gateway:old-secret,gateway:new-secret,ops:ops-secret").unwrap();
@@ -44,11 +56,7 @@ async fn serve(app: &TestApp) -> Transport {
         GrpcTls::default(),
         shutdown.clone(),
     ));
-    rpc::dial(
-        vec![uri.parse::<Uri>().unwrap()],
-        GrpcTls::default(),
-        &shutdown,
-    )
+    uri
 }
 
 async fn a_key_is_needed_for_rooms(database: Database) {
@@ -133,4 +141,25 @@ async fn a_room_is_watched_over_tcp(database: Database) {
     let closed = next().await.unwrap();
     assert!(matches!(closed.event, Some(Event::RoomClosed(_))));
     assert_eq!(next().await, None);
+}
+
+async fn the_example_hears_what_happens(database: Database) {
+    let app = TestApp::start(&database).await;
+    let [ann, bob] = app.users(["ann", "bob"]).await;
+    let room = ann.create_room().await;
+    let (heard, mut events) = mpsc::unbounded_channel();
+    let arguments = [serve_at(&app).await, "ops-secret".to_owned(), room.clone()];
+    let watch = watch_room::watch(arguments, |event| heard.send(event.event.unwrap()).unwrap());
+    let act = async {
+        let first = events.recv().await.unwrap();
+        assert!(matches!(first, Event::Snapshot(_)), "{first:?}");
+        bob.join(&room).await.unwrap();
+        let joined = events.recv().await.unwrap();
+        assert!(matches!(joined, Event::UserJoined(_)), "{joined:?}");
+        app.close(&room).await.unwrap();
+        let closed = events.recv().await.unwrap();
+        assert!(matches!(closed, Event::RoomClosed(_)), "{closed:?}");
+    };
+    let (watched, ()) = join(watch, act).await;
+    watched.unwrap();
 }

@@ -179,14 +179,14 @@ async fn late(world: World) {
     let there = world.clone();
     let (gone, going) = oneshot::channel();
     tasks.spawn(async move { gone.send(come_and_go(&there, "ann").await).unwrap() });
-    let (heard, mut hears) = mpsc::channel(2);
+    let (heard, mut events) = mpsc::channel(2);
     tasks.spawn(async move {
         while let Some(event) = watch.next().await {
             heard.send(event).await.unwrap();
         }
     });
     // The other one waits, or it has gone past.
-    while world.count(WAITING).await == 0 && hears.is_empty() {
+    while world.count(WAITING).await == 0 && events.is_empty() {
         tokio::task::yield_now().await;
     }
     transaction.commit().await.unwrap();
@@ -194,6 +194,6 @@ async fn late(world: World) {
         user_id: late,
         other_user_id: other,
     });
-    assert_eq!(hears.recv().await, Some(first));
-    assert_eq!(hears.recv().await, Some(going.await.unwrap()));
+    assert_eq!(events.recv().await, Some(first));
+    assert_eq!(events.recv().await, Some(going.await.unwrap()));
 }
