@@ -12,6 +12,7 @@ export const ClientEvent = Object.freeze({
   TRANSFER_HOST: 'transfer_host',
   AUTHENTICATE: 'authenticate',
   PING: 'ping',
+  REPORT: 'report',
 });
 
 /** What the gateway may send. */
@@ -26,6 +27,7 @@ export const ServerEvent = Object.freeze({
   HOST_CHANGED: 'host_changed',
   ROOM_CLOSED: 'room_closed',
   PONG: 'pong',
+  ROOM_TIMING: 'room_timing',
   ERROR: 'error',
 });
 
