@@ -56,6 +56,7 @@ pub(crate) struct Fleet {
     /// The parts behind them.
     pub(crate) behind: Vec<Program>,
     pub(crate) people: People,
+    database: Option<NewDatabase>,
     _folder: TempDir,
 }
 
@@ -72,16 +73,19 @@ impl Fleet {
         std::fs::write(&key_file, made.stdout)?;
         let people = People::new(&key_file, means.people)?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        // A Redis has 16 databases; what an earlier one left is long gone when it is its turn again.
-        let redis = format!("{}/{}", means.redis, number % 16);
+        // A Redis has 16 databases, more than there are measurements in a run; the first is others'.
+        let redis = format!("{}/{}", means.redis, 1 + number % 15);
+        let mut database = None;
         let (gateways, behind) = match kind {
             Kind::Parts => {
-                let database = new_database(&means.postgres, number).await?;
+                let made = NewDatabase::make(&means.postgres, number).await?;
+                let url = made.url.clone();
+                database = Some(made);
                 let tutti = |part: &str| {
                     let mut command = tutti(means, at, &key_file);
                     command
                         .arg(part)
-                        .env("DATABASE_URL", &database)
+                        .env("DATABASE_URL", &url)
                         .env("REDIS_URL", &redis)
                         .env("SERVICE_KEYS", format!("bench:{SERVICE_KEY}"));
                     command
@@ -89,7 +93,7 @@ impl Fleet {
                 let mut auth = tutti("auth");
                 auth.env("AUTH_GRPC_ADDR", "127.0.0.1:0");
                 let auth = Program::start("auth", auth, at).await?;
-                people.register(&database).await?;
+                people.register(&url).await?;
                 let auth_url = format!("http://{}", auth.address);
                 let mut room = tutti("room");
                 room.env("ROOM_GRPC_ADDR", "127.0.0.1:0")
@@ -138,6 +142,7 @@ impl Fleet {
             gateways,
             behind,
             people,
+            database,
             _folder: folder,
         })
     }
@@ -205,7 +210,10 @@ impl Fleet {
         for program in self.gateways.into_iter().chain(self.behind) {
             program.end().await?;
         }
-        Ok(())
+        match self.database {
+            Some(database) => database.drop().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -228,16 +236,39 @@ fn tutti(means: &Means, folder: &Path, key_file: &Path) -> Command {
 }
 
 /// An empty database beside the given one.
-async fn new_database(url: &str, number: u32) -> anyhow::Result<String> {
-    let (server, _) = url
-        .rsplit_once('/')
-        .context("the PostgreSQL URL names no database")?;
-    let name = format!("bench_{}_{number}", std::process::id());
-    let mut connection = PgConnection::connect(url).await?;
-    // The name is made of numbers.
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&mut connection)
-        .await?;
-    connection.close().await?;
-    Ok(format!("{server}/{name}"))
+struct NewDatabase {
+    server: String,
+    name: String,
+    url: String,
+}
+
+impl NewDatabase {
+    async fn make(server: &str, number: u32) -> anyhow::Result<Self> {
+        let (host, _) = server
+            .rsplit_once('/')
+            .context("the PostgreSQL URL names no database")?;
+        let name = format!("bench_{}_{number}", std::process::id());
+        let made = Self {
+            server: server.to_owned(),
+            url: format!("{host}/{name}"),
+            name,
+        };
+        made.tell(&format!("CREATE DATABASE {}", made.name)).await?;
+        Ok(made)
+    }
+
+    async fn drop(self) -> anyhow::Result<()> {
+        self.tell(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
+            .await
+    }
+
+    async fn tell(&self, statement: &str) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect(&self.server).await?;
+        // The name is made of numbers.
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok(())
+    }
 }

@@ -85,13 +85,11 @@ impl Program {
         };
         let (found, address) = oneshot::channel();
         std::thread::spawn(move || read(stdout, found));
-        match tokio::time::timeout(PATIENCE, address).await {
-            Ok(Ok(address)) => program.address = address,
-            _ => {
-                let log = fs::read_to_string(&log).unwrap_or_default();
-                bail!("{name} does not listen:\n{log}");
-            }
-        }
+        let Ok(Ok(address)) = tokio::time::timeout(PATIENCE, address).await else {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            bail!("{name} does not listen:\n{log}");
+        };
+        program.address = address;
         Ok(program)
     }
 

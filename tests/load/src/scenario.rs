@@ -232,7 +232,8 @@ pub(crate) async fn join(fleet: &Fleet, users: usize, a_room: usize) -> anyhow::
     let begin = Instant::now();
     let clients = at_once(CONNECTING, 0..users, |user| async move {
         let mut client = Client::connect(fleet.address(user), &tokens[user]).await?;
-        client.join(&rooms[user / a_room]).await?;
+        // Neighbours go to different rooms: those of one room do not all come at the same moment.
+        client.join(&rooms[user % rooms.len()]).await?;
         Ok(client)
     })
     .await?;

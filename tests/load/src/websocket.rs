@@ -134,11 +134,11 @@ pub(crate) fn frame(text: &str, masked: bool) -> Vec<u8> {
     match (u8::try_from(text.len()), u16::try_from(text.len())) {
         (Ok(short @ ..=125), _) => frame.push(mask | short),
         (_, Ok(middle)) => {
-            frame.push(mask | 126);
+            frame.push(mask | 0x7e);
             frame.extend_from_slice(&middle.to_be_bytes());
         }
         _ => {
-            frame.push(mask | 127);
+            frame.push(mask | 0x7f);
             frame.extend_from_slice(&(text.len() as u64).to_be_bytes());
         }
     }
