@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use engineioxide::Str;
 use tutti_common::{clock::UnixMs, ids::ConnectionId};
 use tutti_proto::{
     rooms::{
@@ -14,7 +13,10 @@ use tutti_proto::{
 
 use crate::{
     json, meters,
-    socket::{Connection, packet::event_to_client},
+    socket::{
+        Carrier, Connection,
+        packet::{Message, event_to_client},
+    },
 };
 
 /// Events kept for a connection whose join is under way. A join takes 2 s at most: more than this is a
@@ -32,6 +34,9 @@ pub(super) struct Audience {
 
 struct Member {
     connection: Arc<Connection>,
+    /// The connection's, here as well: a state goes to everybody a second or oftener, and each look elsewhere
+    /// is memory that is not in the processor's cache.
+    carrier: Carrier,
     hears: Hears,
     /// It is about to leave, and this is why.
     leaving: Option<&'static str>,
@@ -117,6 +122,7 @@ impl Audience {
     pub(super) fn expect(&mut self, connection: &Arc<Connection>) {
         self.members.entry(connection.id).or_insert_with(|| Member {
             connection: connection.clone(),
+            carrier: connection.carrier().clone(),
             hears: Hears::Later(Vec::new()),
             leaving: None,
         });
@@ -132,6 +138,7 @@ impl Audience {
     pub(super) fn admit(&mut self, connection: &Arc<Connection>, revision: u64) {
         let member = Member {
             connection: connection.clone(),
+            carrier: connection.carrier().clone(),
             hears: Hears::After(revision),
             leaving: None,
         };
@@ -141,13 +148,15 @@ impl Audience {
             for event in kept {
                 let mut telling = Telling::of(&event);
                 if let Some(member) = self.members.get_mut(&connection.id) {
-                    telling.tell(member);
+                    telling.tell(&connection.id, member);
                 }
                 self.after(telling);
             }
         }
-        if let Some(timing) = &self.timing {
-            connection.offer(encode(timing));
+        if let Some(timing) = &self.timing
+            && let Some(happened) = &timing.event
+        {
+            connection.offer(&encode(timing, happened));
         }
     }
 
@@ -207,8 +216,8 @@ impl Audience {
 
     fn hand_out(&mut self, event: &Arc<RoomEvent>) {
         let mut telling = Telling::of(event);
-        for member in self.members.values_mut() {
-            telling.tell(member);
+        for (id, member) in &mut self.members {
+            telling.tell(id, member);
         }
         self.after(telling);
     }
@@ -226,7 +235,9 @@ impl Audience {
 /// One event on its way to those who are here. It is encoded once, when the first one wants it.
 struct Telling<'a> {
     event: &'a Arc<RoomEvent>,
-    message: Option<Str>,
+    /// The connection it came by, which knows.
+    from: Option<ConnectionId>,
+    message: Option<Message>,
     /// How many were told.
     count: u64,
     /// Those who are out afterwards.
@@ -235,24 +246,29 @@ struct Telling<'a> {
 
 impl<'a> Telling<'a> {
     fn of(event: &'a Arc<RoomEvent>) -> Self {
+        let from = match &event.event {
+            Some(Event::StateSynced(synced)) => synced.connection_id.as_deref(),
+            _ => None,
+        };
         Self {
             event,
+            from: from.and_then(|id| id.parse().ok()),
             message: None,
             count: 0,
             gone: Vec::new(),
         }
     }
 
-    fn message(&mut self) -> Str {
+    fn message(&mut self, happened: &Event) -> &Message {
         self.count += 1;
         let event = self.event;
-        self.message.get_or_insert_with(|| encode(event)).clone()
+        self.message.get_or_insert_with(|| encode(event, happened))
     }
 
     /// Tells one connection, if it is for it.
-    fn tell(&mut self, member: &mut Member) {
-        if let Some(Event::RoomTiming(_)) = &self.event.event {
-            member.connection.offer(self.message());
+    fn tell(&mut self, id: &ConnectionId, member: &mut Member) {
+        if let Some(happened @ Event::RoomTiming(_)) = &self.event.event {
+            member.connection.offer(&self.message(happened));
             return;
         }
         match &mut member.hears {
@@ -273,15 +289,15 @@ impl<'a> Telling<'a> {
             return;
         };
         match happened {
-            Event::Snapshot(_) => connection.send_state(self.message()),
-            Event::StateSynced(synced) => {
-                if synced.connection_id.as_deref() != Some(connection.id_text.as_str()) {
-                    connection.send_state(self.message());
+            Event::Snapshot(_) => member.carrier.send_state(self.message(happened)),
+            Event::StateSynced(_) => {
+                if self.from != Some(*id) {
+                    member.carrier.send_state(self.message(happened));
                 }
             }
             Event::UserJoined(joined) => {
                 if !is_own(joined.member.as_ref(), connection) {
-                    connection.send(self.message());
+                    connection.send(self.message(happened));
                 }
             }
             Event::UserLeft(left) if is_own(left.member.as_ref(), connection) => {
@@ -301,13 +317,13 @@ impl<'a> Telling<'a> {
                 let left = json::room_left(&self.event.room_id, reason, UnixMs(at));
                 connection.send_event("room_left", &left);
             }
-            Event::UserLeft(_) | Event::HostChanged(_) => connection.send(self.message()),
+            Event::UserLeft(_) | Event::HostChanged(_) => connection.send(self.message(happened)),
             // Told above, whatever one has heard.
             Event::RoomTiming(_) => {}
             Event::RoomClosed(_) => {
                 self.gone.push(connection.id);
                 connection.set_room_id(None);
-                connection.send(self.message());
+                connection.send(self.message(happened));
             }
         }
     }
@@ -330,13 +346,10 @@ pub(super) fn name_of(event: &Event) -> &'static str {
 }
 
 /// An event as all but the ones it is about see it.
-fn encode(event: &RoomEvent) -> Str {
+fn encode(event: &RoomEvent, happened: &Event) -> Message {
     let room_id = &event.room_id;
     let at = json::time(event.at.as_ref());
     let nobody = pb::Member::default();
-    let Some(happened) = &event.event else {
-        return Str::default();
-    };
     let payload = match happened {
         Event::Snapshot(room) => {
             let state = State {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engineioxide::{DisconnectReason, Socket, Str};
+use engineioxide::DisconnectReason;
 use serde_json::Value;
 use tutti_common::{
     clock::UnixMs,
@@ -10,7 +10,7 @@ use tutti_common::{
 };
 use tutti_proto::rooms;
 
-use super::{Slot, session::Item};
+use super::{Carrier, packet::Message, session::Item};
 
 /// A connection. Sending to it never waits: one that does not read is closed, and its client comes back.
 pub(crate) struct Connection {
@@ -23,7 +23,7 @@ pub(crate) struct Connection {
     session_id: Mutex<String>,
     room_id: Mutex<Option<String>>,
     measured: Mutex<Option<Measured>>,
-    socket: Arc<Socket<Slot>>,
+    carrier: Carrier,
 }
 
 /// What a listener has measured.
@@ -37,7 +37,7 @@ pub(crate) struct Measured {
 }
 
 impl Connection {
-    pub(super) fn new(user: UserId, session_id: String, socket: Arc<Socket<Slot>>) -> Arc<Self> {
+    pub(super) fn new(user: UserId, session_id: String, carrier: Carrier) -> Arc<Self> {
         let id = ConnectionId::new();
         Arc::new(Self {
             id,
@@ -47,7 +47,7 @@ impl Connection {
             session_id: Mutex::new(session_id),
             room_id: Mutex::new(None),
             measured: Mutex::new(None),
-            socket,
+            carrier,
         })
     }
 
@@ -79,26 +79,23 @@ impl Connection {
     }
 
     /// Sends what must not be missed, encoded and counted by the caller.
-    pub(crate) fn send(&self, message: Str) {
-        super::session::send(&self.socket, message);
+    pub(crate) fn send(&self, message: &Message) {
+        super::session::send(&self.carrier, message);
     }
 
     /// Sends an event that must not be missed.
     pub(crate) fn send_event(&self, name: &'static str, payload: &Value) {
-        super::session::send_event(&self.socket, name, payload);
+        super::session::send_event(&self.carrier, name, payload);
     }
 
-    /// Sends a state that a newer one makes worthless: a slow reader gets the newest.
-    pub(crate) fn send_state(&self, message: Str) {
-        if self.socket.emit(message.clone()).is_err() {
-            self.socket.emit_volatile(message);
-        }
+    pub(crate) fn carrier(&self) -> &Carrier {
+        &self.carrier
     }
 
     /// Sends what it may well do without.
-    pub(crate) fn offer(&self, message: Str) {
+    pub(crate) fn offer(&self, message: &Message) {
         // A full buffer: there are more important things to be read.
-        let _ = self.socket.emit(message);
+        let _ = self.carrier.send(message);
     }
 
     /// What its listener has measured at `now`.
@@ -118,8 +115,8 @@ impl Connection {
     /// Its seat was lost while it lives: it takes one again, after what it wanted before.
     pub(crate) fn rejoin(&self) {
         let queue = self
-            .socket
-            .data
+            .carrier
+            .slot()
             .queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +128,7 @@ impl Connection {
 
     /// Ends it. The transport is closed and not the namespace, so that a client comes back by itself.
     pub(crate) fn close(&self) {
-        self.socket.close(DisconnectReason::ClosingServer);
+        self.carrier.close(DisconnectReason::ClosingServer);
     }
 
     /// As the room service hears of it.

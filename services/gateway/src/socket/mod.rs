@@ -3,16 +3,20 @@
 //! What arrives is read in the receive path, in order, and put into the connection's own bounded queue; one
 //! task a connection drains it. `ping` alone is answered on the spot, since it measures time.
 
+mod carrier;
 mod connection;
 mod events;
+mod frame;
 mod hub;
+mod line;
 pub(crate) mod packet;
 mod session;
+mod websocket;
 
 use std::{
     convert::Infallible,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -32,9 +36,10 @@ use engineioxide::{
 use serde_json::{Value, json};
 use socketioxide_core::parser::{ParseConfig, ParserState};
 use tokio::sync::mpsc;
-use tower::ServiceExt;
+use tower::ServiceExt as _;
 use tutti_common::{limits::TokenBucket, status::Reason};
 
+pub(crate) use carrier::Carrier;
 pub(crate) use connection::{Connection, Measured};
 pub(crate) use events::CLIENT_EVENTS;
 pub(crate) use hub::Hub;
@@ -63,6 +68,12 @@ pub(crate) struct Slot {
     budgets: Mutex<Option<Budgets>>,
     parser: ParserState,
     is_connected: AtomicBool,
+}
+
+impl Slot {
+    fn queue(&self) -> MutexGuard<'_, Option<mpsc::Sender<Item>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Budgets {
@@ -138,56 +149,64 @@ pub(crate) fn service(
         gateway: gateway.clone(),
         parse_config: packet::parse_config(max),
     };
+    let sessions = Arc::new(sessions);
     let engine =
-        EngineIoService::<Sessions, NotFoundService>::with_config(Arc::new(sessions), config);
-    ServiceExt::<Request>::map_response(engine, |response: http::Response<_>| {
-        response.map(Body::new)
+        EngineIoService::<Sessions, NotFoundService>::with_config(sessions.clone(), config);
+    tower::service_fn(move |mut request: Request| {
+        let answer = websocket::upgrade(&sessions, &mut request);
+        let engine = engine.clone();
+        async move {
+            match answer {
+                Some(answer) => Ok(answer),
+                None => Ok(engine.oneshot(request).await?.map(Body::new)),
+            }
+        }
     })
 }
 
 impl Sessions {
-    fn hear(&self, incoming: Incoming, socket: &Arc<Socket<Slot>>) {
+    fn hear(&self, incoming: Incoming, carrier: &Carrier) {
         match incoming {
-            Incoming::Connect(auth) => queue(Item::Connect(auth), socket),
-            Incoming::Event(event) if socket.data.is_connected.load(Ordering::Acquire) => {
-                self.hear_event(event, socket);
+            Incoming::Connect(auth) => queue(Item::Connect(Box::new(auth)), carrier),
+            Incoming::Event(event) if carrier.slot().is_connected.load(Ordering::Acquire) => {
+                self.hear_event(event, carrier);
             }
             // Nobody has said yet who it is.
             Incoming::Event(_) | Incoming::Garbage => {
-                socket.close(DisconnectReason::PacketParsingError);
+                carrier.close(DisconnectReason::PacketParsingError);
             }
             Incoming::WrongNamespace(namespace) => {
                 // A full buffer: the client is not reading, and will be closed for it.
-                let _ = socket.emit(packet::wrong_namespace(&namespace));
+                let _ = carrier.send(&packet::wrong_namespace(&namespace));
             }
-            Incoming::Disconnect => socket.close(DisconnectReason::TransportClose),
+            Incoming::Disconnect => carrier.close(DisconnectReason::TransportClose),
             Incoming::Nothing => {}
         }
     }
 
-    fn hear_event(&self, event: ClientEvent, socket: &Arc<Socket<Slot>>) {
+    fn hear_event(&self, event: ClientEvent, carrier: &Carrier) {
         let budget = Budget::of(&event);
         meters::event_in(event.name.as_deref().unwrap_or_default());
-        if !self.is_within_budget(budget, socket) {
+        if !self.is_within_budget(budget, carrier) {
             metrics::counter!("tutti_rate_limited_total", "limit" => budget.limit()).increment(1);
             if budget == Budget::Reports && event.ack.is_none() {
                 return;
             }
             let fault = Fault::new(Reason::RateLimited, "too many events; slow down");
-            return session::refuse(socket, event.ack, &fault);
+            return session::refuse(carrier, event.ack, &fault);
         }
         if budget == Budget::Pings {
-            self.pong(&event, socket);
+            self.pong(&event, carrier);
         } else {
-            queue(Item::Event(event, Instant::now()), socket);
+            queue(Item::Event(Box::new(event), Instant::now()), carrier);
         }
     }
 
-    fn is_within_budget(&self, budget: Budget, socket: &Socket<Slot>) -> bool {
+    fn is_within_budget(&self, budget: Budget, carrier: &Carrier) -> bool {
         let now = self.gateway.clock.now();
         let rates = &self.gateway.settings.rates;
-        let mut budgets = socket
-            .data
+        let mut budgets = carrier
+            .slot()
             .budgets
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -203,7 +222,7 @@ impl Sessions {
         }
     }
 
-    fn pong(&self, event: &ClientEvent, socket: &Arc<Socket<Slot>>) {
+    fn pong(&self, event: &ClientEvent, carrier: &Carrier) {
         let clock = &self.gateway.clock;
         let received_ms = clock.precise_ms();
         let client_time_ms = event
@@ -217,15 +236,15 @@ impl Sessions {
             "received_ms": received_ms,
             "sent_ms": clock.precise_ms(),
         });
-        session::send_event(socket, "pong", &payload);
-        session::accept(socket, event.ack, payload);
+        session::send_event(carrier, "pong", &payload);
+        session::accept(carrier, event.ack, payload);
     }
 }
 
 /// Puts what a connection wants behind what it wanted before.
-fn queue(item: Item, socket: &Socket<Slot>) {
-    let queue = socket
-        .data
+fn queue(item: Item, carrier: &Carrier) {
+    let queue = carrier
+        .slot()
         .queue
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
@@ -235,7 +254,36 @@ fn queue(item: Item, socket: &Socket<Slot>) {
             Reason::RateLimited,
             "too many events are waiting; slow down",
         );
-        session::refuse(socket, event.ack, &fault);
+        session::refuse(carrier, event.ack, &fault);
+    }
+}
+
+impl Sessions {
+    /// A session begins: from now on it is heard.
+    fn begin(&self, carrier: Carrier) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        *carrier.slot().queue() = Some(sender);
+        let gateway = self.gateway.clone();
+        self.gateway
+            .shutdown
+            .spawn(session::run(gateway, carrier, queue));
+    }
+
+    /// A session is over: what it wanted is still done.
+    fn end(carrier: &Carrier, reason: &DisconnectReason) {
+        tracing::trace!(?reason, "a connection ended");
+        // Without a sender the queue is drained and then ends.
+        carrier.slot().queue().take();
+    }
+
+    fn hear_text(&self, text: Str, carrier: &Carrier) {
+        let incoming = packet::decode(&self.parse_config, &carrier.slot().parser, text);
+        self.hear(incoming, carrier);
+    }
+
+    fn hear_binary(&self, data: Bytes, carrier: &Carrier) {
+        let incoming = packet::decode_binary(&self.parse_config, &carrier.slot().parser, data);
+        self.hear(incoming, carrier);
     }
 }
 
@@ -243,36 +291,18 @@ impl EngineIoHandler for Sessions {
     type Data = Slot;
 
     fn on_connect(self: Arc<Self>, socket: Arc<Socket<Slot>>) {
-        let (sender, queue) = mpsc::channel(QUEUE);
-        *socket
-            .data
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        let gateway = self.gateway.clone();
-        self.gateway
-            .shutdown
-            .spawn(session::run(gateway, socket, queue));
+        self.begin(Carrier::Engine(socket));
     }
 
     fn on_disconnect(&self, socket: Arc<Socket<Slot>>, reason: DisconnectReason) {
-        tracing::trace!(?reason, "a connection ended");
-        // Without a sender the queue is drained and then ends.
-        socket
-            .data
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        Self::end(&Carrier::Engine(socket), &reason);
     }
 
     fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Slot>>) {
-        let incoming = packet::decode(&self.parse_config, &socket.data.parser, text);
-        self.hear(incoming, &socket);
+        self.hear_text(text, &Carrier::Engine(socket));
     }
 
     fn on_binary(self: &Arc<Self>, data: Bytes, socket: Arc<Socket<Slot>>) {
-        let incoming = packet::decode_binary(&self.parse_config, &socket.data.parser, data);
-        self.hear(incoming, &socket);
+        self.hear_binary(data, &Carrier::Engine(socket));
     }
 }

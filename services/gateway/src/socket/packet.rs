@@ -1,5 +1,6 @@
 //! Socket.IO packets, as text.
 
+use axum::body::Bytes;
 use engineioxide::Str;
 use serde_json::{Value, json};
 use socketioxide_core::{
@@ -10,8 +11,48 @@ use socketioxide_core::{
 use socketioxide_parser_common::CommonParser;
 use std::time::Duration;
 
+use super::frame;
+
 /// The one namespace there is.
 const NAMESPACE: &str = "/";
+
+/// Of Engine.IO: what follows is a message.
+const MESSAGE: &str = "4";
+
+/// A packet to clients. It is encoded once, as a `WebSocket` takes it: the same bytes go to every one.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    frame: Bytes,
+    /// Where in the frame the packet begins.
+    begin: usize,
+}
+
+impl Message {
+    fn of(packet: &str) -> Self {
+        let (frame, begin) = frame::text(MESSAGE, packet);
+        Self {
+            frame,
+            begin: begin + MESSAGE.len(),
+        }
+    }
+
+    /// As a WebSocket takes it.
+    pub(super) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// As Engine.IO takes it.
+    pub(super) fn text(&self) -> Str {
+        // It was made of text.
+        std::str::from_utf8(&self.frame[self.begin..])
+            .map_or_else(|_| Str::default(), Str::copy_from_slice)
+    }
+}
+
+/// Engine.IO's first word on a WebSocket.
+pub(super) fn opened(handshake: &Value) -> Bytes {
+    frame::text("0", &handshake.to_string()).0
+}
 
 /// What a client sent.
 #[derive(Debug)]
@@ -123,37 +164,39 @@ fn text(payload: Payload) -> Str {
 }
 
 /// An event to a client.
-pub(crate) fn event_to_client(name: &str, payload: &Value) -> Str {
+pub(crate) fn event_to_client(name: &str, payload: &Value) -> Message {
     match CommonParser.encode_value(payload, Some(name)) {
-        Ok(arguments) => text(CommonParser.encode(Packet::event(NAMESPACE, arguments))),
+        Ok(arguments) => Message::of(&text(
+            CommonParser.encode(Packet::event(NAMESPACE, arguments)),
+        )),
         Err(error) => {
             tracing::error!(%error, "cannot encode an event");
-            Str::default()
+            Message::of("")
         }
     }
 }
 
 /// The acknowledgement of an event.
-pub(super) fn acknowledgement(ack: i64, payload: &Value) -> Str {
-    Str::from(format!("3{ack}[{payload}]"))
+pub(super) fn acknowledgement(ack: i64, payload: &Value) -> Message {
+    Message::of(&format!("3{ack}[{payload}]"))
 }
 
 /// The answer to a good CONNECT. The id is shown to its own client only: it opens the session.
-pub(super) fn connected(sid: &str) -> Str {
-    Str::from(format!("0{}", json!({ "sid": sid })))
+pub(super) fn connected(sid: &str) -> Message {
+    Message::of(&format!("0{}", json!({ "sid": sid })))
 }
 
 /// The answer to a bad CONNECT. Written here because the parser's has no `data`.
-pub(super) fn connect_error(message: &str, code: &str) -> Str {
-    Str::from(format!(
+pub(super) fn connect_error(message: &str, code: &str) -> Message {
+    Message::of(&format!(
         "4{}",
         json!({ "message": message, "data": { "code": code } })
     ))
 }
 
 /// The answer to a CONNECT to a namespace that is not there, in the words of the reference server.
-pub(super) fn wrong_namespace(namespace: &str) -> Str {
-    Str::from(format!(
+pub(super) fn wrong_namespace(namespace: &str) -> Message {
+    Message::of(&format!(
         "4{namespace},{}",
         json!({ "message": "Invalid namespace" })
     ))
@@ -201,15 +244,15 @@ mod tests {
     #[test]
     fn what_is_sent_is_socket_io() {
         assert_eq!(
-            event_to_client("pong", &json!({"a": 1})).as_str(),
+            event_to_client("pong", &json!({"a": 1})).text().as_str(),
             r#"2["pong",{"a":1}]"#
         );
         assert_eq!(
-            acknowledgement(3, &json!({"ok": true})).as_str(),
+            acknowledgement(3, &json!({"ok": true})).text().as_str(),
             r#"33[{"ok":true}]"#
         );
         assert_eq!(
-            connect_error("no", "AUTH_REQUIRED").as_str(),
+            connect_error("no", "AUTH_REQUIRED").text().as_str(),
             r#"4{"message":"no","data":{"code":"AUTH_REQUIRED"}}"#
         );
     }

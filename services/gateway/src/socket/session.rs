@@ -5,16 +5,17 @@ use std::{
     time::Duration,
 };
 
-use engineioxide::{DisconnectReason, Socket, Str};
+use engineioxide::DisconnectReason;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 use tutti_common::{clock::UnixMs, rpc, status::Reason, token::AccessClaims};
 
 use super::{
-    Connection, Slot,
+    Carrier, Connection,
     events::{self, Fault},
-    packet::{self, ClientEvent},
+    line::Refused,
+    packet::{self, ClientEvent, Message},
 };
 use crate::{Gateway, identity::IdentityError, meters, presence};
 
@@ -25,9 +26,9 @@ const EXPIRED_GRACE: Duration = Duration::from_secs(30);
 /// What waits in a connection's queue.
 pub(super) enum Item {
     /// It says who it is.
-    Connect(Value),
+    Connect(Box<Value>),
     /// It wants something, and said so then.
-    Event(ClientEvent, std::time::Instant),
+    Event(Box<ClientEvent>, std::time::Instant),
     /// Its seat in its room was lost while it lives: it takes one again.
     Rejoin,
 }
@@ -49,68 +50,66 @@ impl Expiry {
 
 /// Sends what must not be missed. One whose buffer is full does not read: it is closed, comes back, and
 /// gets the state of then.
-pub(super) fn send(socket: &Socket<Slot>, message: Str) {
-    if socket.emit(message).is_err() && !socket.is_closed() {
+pub(super) fn send(carrier: &Carrier, message: &Message) {
+    if carrier.send(message) == Err(Refused::Full) {
         metrics::counter!("tutti_gateway_slow_readers_total").increment(1);
-        socket.close(DisconnectReason::TransportError);
+        carrier.close(DisconnectReason::TransportError);
     }
 }
 
 /// Sends an event that must not be missed.
-pub(super) fn send_event(socket: &Socket<Slot>, name: &'static str, payload: &Value) {
+pub(super) fn send_event(carrier: &Carrier, name: &'static str, payload: &Value) {
     meters::events_out(name, 1);
-    send(socket, packet::event_to_client(name, payload));
+    send(carrier, &packet::event_to_client(name, payload));
 }
 
-fn acknowledge(socket: &Socket<Slot>, ack: i64, payload: &Value) {
+fn acknowledge(carrier: &Carrier, ack: i64, payload: &Value) {
     meters::events_out(meters::ACKNOWLEDGEMENT, 1);
-    send(socket, packet::acknowledgement(ack, payload));
+    send(carrier, &packet::acknowledgement(ack, payload));
 }
 
 /// Acknowledges what was done, where that was asked for.
-pub(super) fn accept(socket: &Socket<Slot>, ack: Option<i64>, mut payload: Value) {
+pub(super) fn accept(carrier: &Carrier, ack: Option<i64>, mut payload: Value) {
     if let Some(ack) = ack {
         payload["ok"] = true.into();
-        acknowledge(socket, ack, &payload);
+        acknowledge(carrier, ack, &payload);
     }
 }
 
 /// Refuses: to the callback where there is one, otherwise as an event.
-pub(super) fn refuse(socket: &Socket<Slot>, ack: Option<i64>, fault: &Fault) {
+pub(super) fn refuse(carrier: &Carrier, ack: Option<i64>, fault: &Fault) {
     let error = json!({ "message": fault.message, "code": fault.reason.as_str() });
     match ack {
         Some(ack) => {
             let payload = json!({ "ok": false, "error": error });
-            acknowledge(socket, ack, &payload);
+            acknowledge(carrier, ack, &payload);
         }
-        None => send_event(socket, "error", &error),
+        None => send_event(carrier, "error", &error),
     }
 }
 
 /// A connection from its first packet to its end.
-pub(super) async fn run(
-    gateway: Gateway,
-    socket: Arc<Socket<Slot>>,
-    mut queue: mpsc::Receiver<Item>,
-) {
+pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Receiver<Item>) {
     let who = tokio::time::timeout(
         gateway.settings.socket_connect_timeout,
-        recognise(&gateway, &socket, &mut queue),
+        // What is rare is on the heap while it lasts: otherwise each idle connection had room for all of it.
+        Box::pin(recognise(&gateway, &carrier, &mut queue)),
     );
     let who = tokio::select! {
         who = who => who,
-        () = gateway.shutdown.ending() => return socket.close(DisconnectReason::ClosingServer),
+        () = gateway.shutdown.ending() => return carrier.close(DisconnectReason::ClosingServer),
     };
     let claims = match who {
         Ok(Some(claims)) => claims,
         Ok(None) => return,
-        Err(_) => return socket.close(DisconnectReason::TransportClose),
+        Err(_) => return carrier.close(DisconnectReason::TransportClose),
     };
-    let connection = Connection::new(claims.sub, claims.sid.to_string(), socket.clone());
+    let connection = Connection::new(claims.sub, claims.sid.to_string(), carrier.clone());
     gateway.hub.add(connection.clone());
-    socket.data.is_connected.store(true, Ordering::Release);
-    send(&socket, packet::connected(&socket.id.to_string()));
-    if let Err(status) = presence::renew_now(&gateway, vec![connection.report()]).await {
+    carrier.slot().is_connected.store(true, Ordering::Release);
+    send(&carrier, &packet::connected(&carrier.id()));
+    let alive = presence::renew_now(&gateway, vec![connection.report()]);
+    if let Err(status) = Box::pin(alive).await {
         tracing::debug!(%status, "cannot say that a connection is alive");
     }
     let now = gateway.clock.now();
@@ -119,10 +118,10 @@ pub(super) async fn run(
         "timestamp": now.to_rfc3339(),
         "expires_at": claims.exp.to_rfc3339(),
     });
-    send_event(&socket, "connected", &greeting);
+    send_event(&carrier, "connected", &greeting);
     serve(
         &gateway,
-        &socket,
+        &carrier,
         &connection,
         &mut queue,
         Expiry::of(&claims, now),
@@ -131,13 +130,13 @@ pub(super) async fn run(
     let report = connection.report();
     gateway.fanout.exit(&connection);
     gateway.hub.remove(connection.id);
-    presence::drop_now(&gateway, report).await;
+    Box::pin(presence::drop_now(&gateway, report)).await;
 }
 
 /// Waits until it says who it is. A client that was refused may try again on the same line.
 async fn recognise(
     gateway: &Gateway,
-    socket: &Socket<Slot>,
+    carrier: &Carrier,
     queue: &mut mpsc::Receiver<Item>,
 ) -> Option<AccessClaims> {
     loop {
@@ -148,7 +147,7 @@ async fn recognise(
             .get("token")
             .and_then(Value::as_str)
             .map(str::to_owned)
-            .or_else(|| token_in_address(socket));
+            .or_else(|| token_in_address(carrier));
         let verified = match token {
             Some(token) => gateway.identity.verify(&token).await,
             None => Err(IdentityError::Refused),
@@ -163,12 +162,12 @@ async fn recognise(
             _ => "the auth service is unavailable; try again",
         };
         // One that does not even read this is closed by its time running out.
-        let _ = socket.emit(packet::connect_error(message, reason.as_str()));
+        let _ = carrier.send(&packet::connect_error(message, reason.as_str()));
     }
 }
 
-fn token_in_address(socket: &Socket<Slot>) -> Option<String> {
-    let query = socket.req_parts.uri.query()?;
+fn token_in_address(carrier: &Carrier) -> Option<String> {
+    let query = carrier.query()?;
     let token = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("token="))?;
@@ -181,7 +180,7 @@ fn token_in_address(socket: &Socket<Slot>) -> Option<String> {
 /// Does what it wants, in its order, until it goes.
 async fn serve(
     gateway: &Gateway,
-    socket: &Socket<Slot>,
+    carrier: &Carrier,
     connection: &Arc<Connection>,
     queue: &mut mpsc::Receiver<Item>,
     mut expiry: Expiry,
@@ -195,7 +194,7 @@ async fn serve(
                     return;
                 }
                 let fault = Fault::new(Reason::AuthRequired, "the access token has run out");
-                refuse(socket, None, &fault);
+                refuse(carrier, None, &fault);
                 expiry = Expiry { deadline: expiry.deadline + EXPIRED_GRACE, is_over: true };
                 continue;
             }
@@ -204,7 +203,7 @@ async fn serve(
             None => return,
             // It has said so already.
             Some(Item::Connect(_)) => {}
-            Some(Item::Rejoin) => events::rejoin(gateway, connection).await,
+            Some(Item::Rejoin) => Box::pin(events::rejoin(gateway, connection)).await,
             Some(Item::Event(event, received)) => {
                 let ack = event.ack;
                 let span = tracing::info_span!(
@@ -212,12 +211,12 @@ async fn serve(
                     otel.name = events::known_name(&event),
                     otel.kind = "server"
                 );
-                let done = events::handle(gateway, connection, event, &mut expiry);
+                let done = events::handle(gateway, connection, *event, &mut expiry);
                 // What had to wait for others before it has less time left.
                 let done = rpc::answer_by(received + rpc::DEADLINE, done.instrument(span));
-                match done.await {
-                    Ok(payload) => accept(socket, ack, payload),
-                    Err(fault) => refuse(socket, ack, &fault),
+                match Box::pin(done).await {
+                    Ok(payload) => accept(carrier, ack, payload),
+                    Err(fault) => refuse(carrier, ack, &fault),
                 }
             }
         }
