@@ -80,6 +80,8 @@ pub struct Parts {
     readiness: Readiness,
     hub: Hub,
     fanout: Fanout,
+    arrivals: presence::Gathering,
+    departures: presence::Gathering,
 }
 
 impl std::ops::Deref for Gateway {
@@ -126,6 +128,8 @@ impl Gateway {
                 shutdown.clone(),
             ),
             hub: Hub::default(),
+            arrivals: presence::Gathering::default(),
+            departures: presence::Gathering::default(),
             auth,
             room,
             limiter,

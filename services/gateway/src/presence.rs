@@ -1,8 +1,12 @@
 //! Telling the room service which connections are alive, and hearing of sessions that ended.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use tutti_common::{accounts, clock::UnixMs};
+use tutti_common::{accounts, clock::UnixMs, rpc};
 use tutti_proto::{
     auth::watch_accounts_response::Event,
     rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest},
@@ -24,6 +28,34 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// How much earlier than this gateway a session may have ended that it hears of: clocks differ.
 const MISSED: Duration = Duration::from_mins(1);
+
+/// What many have to say at once. While one call is under way the others gather, and the next call is for
+/// all of them: a thousand who come back at the same moment need some ten calls, and one alone does not wait.
+#[derive(Default)]
+pub(crate) struct Gathering {
+    waiting: Mutex<Vec<Connection>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Gathering {
+    /// Says it of this connection, with `say`, together with the others that wait.
+    async fn say(&self, of: Connection, say: impl AsyncFnOnce(Vec<Connection>)) {
+        let waiting = || self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting().push(of);
+        let said = async {
+            let _turn = self.turn.lock().await;
+            let all = std::mem::take(&mut *waiting());
+            // None: whoever had the turn before has said it for this one too.
+            if !all.is_empty() {
+                say(all).await;
+            }
+        };
+        // Neither the wait for a turn nor the call holds anybody up for longer. Leases are renewed anyway.
+        if tokio::time::timeout(rpc::DEADLINE, said).await.is_err() {
+            tracing::debug!("the room service does not answer");
+        }
+    }
+}
 
 /// Says so every few seconds, until the end.
 pub(crate) async fn renew(gateway: &Gateway) {
@@ -76,10 +108,7 @@ async fn say_measured(gateway: &Gateway, told_at: UnixMs) -> Result<(), tonic::S
 }
 
 /// Says of some connections that they are alive. Those whose seat is gone join again.
-pub(crate) async fn renew_now(
-    gateway: &Gateway,
-    connections: Vec<Connection>,
-) -> Result<(), tonic::Status> {
+async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<(), tonic::Status> {
     let request = RenewConnectionsRequest {
         connections,
         ..RenewConnectionsRequest::default()
@@ -97,14 +126,25 @@ pub(crate) async fn renew_now(
     Ok(())
 }
 
-/// Says of a connection that it is gone. If that is not heard, its lease runs out.
-pub(crate) async fn drop_now(gateway: &Gateway, connection: Connection) {
-    let request = DropConnectionsRequest {
-        connections: vec![connection],
+/// Says of a new connection that it is alive.
+pub(crate) async fn has_come(gateway: &Gateway, connection: Connection) {
+    let say = async |connections| {
+        if let Err(status) = renew_now(gateway, connections).await {
+            tracing::debug!(%status, "cannot say that a connection is alive");
+        }
     };
-    if let Err(status) = gateway.rooms().drop_connections(request).await {
-        tracing::debug!(%status, "cannot say that a connection is gone");
-    }
+    gateway.arrivals.say(connection, say).await;
+}
+
+/// Says of a connection that it is gone. If that is not heard, its lease runs out.
+pub(crate) async fn has_gone(gateway: &Gateway, connection: Connection) {
+    let say = async |connections| {
+        let request = DropConnectionsRequest { connections };
+        if let Err(status) = gateway.rooms().drop_connections(request).await {
+            tracing::debug!(%status, "cannot say that a connection is gone");
+        }
+    };
+    gateway.departures.say(connection, say).await;
 }
 
 /// Fetches the signing keys at the beginning, and closes the sockets of sessions that end.

@@ -268,7 +268,7 @@ impl<'a> Telling<'a> {
     /// Tells one connection, if it is for it.
     fn tell(&mut self, id: &ConnectionId, member: &mut Member) {
         if let Some(happened @ Event::RoomTiming(_)) = &self.event.event {
-            member.connection.offer(&self.message(happened));
+            member.connection.offer(self.message(happened));
             return;
         }
         match &mut member.hears {

@@ -108,10 +108,7 @@ pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Rec
     gateway.hub.add(connection.clone());
     carrier.slot().is_connected.store(true, Ordering::Release);
     send(&carrier, &packet::connected(&carrier.id()));
-    let alive = presence::renew_now(&gateway, vec![connection.report()]);
-    if let Err(status) = Box::pin(alive).await {
-        tracing::debug!(%status, "cannot say that a connection is alive");
-    }
+    Box::pin(presence::has_come(&gateway, connection.report())).await;
     let now = gateway.clock.now();
     let greeting = json!({
         "user_id": connection.user_id,
@@ -130,7 +127,7 @@ pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Rec
     let report = connection.report();
     gateway.fanout.exit(&connection);
     gateway.hub.remove(connection.id);
-    Box::pin(presence::drop_now(&gateway, report)).await;
+    Box::pin(presence::has_gone(&gateway, report)).await;
 }
 
 /// Waits until it says who it is. A client that was refused may try again on the same line.
