@@ -10,7 +10,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -151,6 +151,8 @@ struct Node {
     channel: Channel,
     /// Calls it has not answered.
     pending: AtomicUsize,
+    /// When it answered last: one that is slow with one thing and quick with another is not silent.
+    answered_at: Mutex<Option<Instant>>,
     /// Whether it answered lately. Nobody calls one that does not, unless there is no other.
     answers: AtomicBool,
 }
@@ -208,6 +210,7 @@ impl Pool {
         match answer {
             Ok(Ok(answer)) => {
                 attempt.is_over = true;
+                *node.last_answer() = Some(Instant::now());
                 Ok(answer)
             }
             Ok(Err(source)) => {
@@ -346,8 +349,17 @@ impl Node {
             address,
             channel,
             pending: AtomicUsize::new(0),
+            answered_at: Mutex::default(),
             answers: AtomicBool::new(answers),
         })
+    }
+}
+
+impl Node {
+    fn last_answer(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.answered_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -374,7 +386,8 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.node.pending.fetch_sub(1, Relaxed);
-        if !self.is_over && self.begun.elapsed() >= TRY_TIMEOUT {
+        let was_silent = self.node.last_answer().is_none_or(|at| at < self.begun);
+        if !self.is_over && was_silent && self.begun.elapsed() >= TRY_TIMEOUT {
             let late = io::Error::from(io::ErrorKind::TimedOut);
             self.pool.suspect(self.node, &late);
         }

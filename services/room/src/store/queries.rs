@@ -239,6 +239,9 @@ impl RoomStore for SqlRooms {
         if rooms.is_empty() {
             return Ok(());
         }
+        // Everybody takes rows in the same order, or two who write the same rooms would wait for each other.
+        let mut rooms = rooms.iter().collect::<Vec<_>>();
+        rooms.sort_unstable_by_key(|room| room.id);
         let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
         for room in rooms {
             update(&mut transaction, room).await?;
