@@ -30,6 +30,9 @@ impl Epoch {
     }
 }
 
+/// How many joins were not answered in time.
+pub(crate) static UNAVAILABLE: AtomicU64 = AtomicU64::new(0);
+
 /// What listeners hear, all of them together.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -134,11 +137,20 @@ impl Client {
         }
     }
 
+    /// Joins. Where a part does not answer in time, a client asks again; how often is said at the end.
     pub(crate) async fn join(&mut self, room_id: &str) -> anyhow::Result<()> {
-        self.call("join_room", &json!({ "room_id": room_id }))
-            .await
-            .context("cannot join")?;
-        Ok(())
+        for _ in 0..5 {
+            match self.call("join_room", &json!({ "room_id": room_id })).await {
+                Err(error) if error.to_string().contains("UNAVAILABLE") => {
+                    UNAVAILABLE.fetch_add(1, Ordering::Relaxed);
+                }
+                done => {
+                    done.context("cannot join")?;
+                    return Ok(());
+                }
+            }
+        }
+        bail!("cannot join: unavailable again and again")
     }
 
     /// Listens for as long as the line lives.
