@@ -21,9 +21,9 @@ use crate::{
 /// Connections opened at the same time.
 const CONNECTING: usize = 48;
 
-/// Users behind the listeners of one room. Each has many connections: thousands who join one room are told
-/// of each other, which is a cost of its own.
-const USERS_IN_ONE_ROOM: usize = 50;
+/// Connections of each user among the listeners of one room. Thousands of users who join one room are told of
+/// each other, which is a cost of its own; hundreds of connections of one user are nothing that happens.
+const CONNECTIONS_A_USER: usize = 10;
 
 /// How long nothing may come before what is missing is taken for lost.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -113,7 +113,7 @@ pub(crate) async fn fan_out(fleet: &Fleet, shape: Shape) -> anyhow::Result<Fanne
         |at| async move {
             let (room, seat) = (at / shape.listeners, at % shape.listeners);
             let user = if shape.rooms == 1 {
-                1 + seat % USERS_IN_ONE_ROOM
+                1 + seat / CONNECTIONS_A_USER
             } else {
                 room * (shape.listeners + 1) + 1 + seat
             };
