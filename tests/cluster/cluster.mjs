@@ -110,20 +110,6 @@ export class Part {
  * @property {number} [gateways]
  */
 
-// TODO: remove when landed.
-/** @type {boolean | undefined} */
-let several;
-function takesSeveral() {
-  if (several === undefined) {
-    try {
-      execFileSync(binary(), ['gateway'], { env: { SERVICE_KEYS: 'x', HTTP_ADDR: 'x', AUTH_URL: 'http://a:1,http://b:2' }, stdio: 'pipe' });
-    } catch (error) {
-      several = !String(/** @type {any} */ (error).stderr).includes('AUTH_URL');
-    }
-  }
-  return several;
-}
-
 /** @param {ClusterOptions} [options] */
 export async function startCluster({
   env = {},
@@ -171,8 +157,7 @@ export async function startCluster({
   async function urls(from, parts) {
     const ports = [];
     for (const { name, port } of parts) ports.push(await reach(from, name, port));
-    const all = ports.map((port) => `http://127.0.0.1:${port}`);
-    return takesSeveral() ? all.join(',') : all[(Number(from.at(-1)) - 1) % all.length];
+    return ports.map((port) => `http://127.0.0.1:${port}`).join(',');
   }
 
   /** @param {Role} role @param {number} count @param {(name: string) => Promise<Record<string, string | undefined>>} settings */

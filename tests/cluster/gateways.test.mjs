@@ -18,7 +18,10 @@ story('a gateway that is killed loses nobody who comes back, and those who do no
   t.after(() => cluster.repair());
   const [lostHost, heir, third, lostGuest, ...rest] = cast;
   const gatherings = [];
-  for (let place = 0; place < 3; place++) gatherings.push(await gather(rest.slice(7 * place, 7 * place + 7)));
+  for (let place = 0; place < 3; place++) {
+    // Two rooms over WebSocket, one over long-polling.
+    gatherings.push(await gather(rest.slice(7 * place, 7 * place + 7), { transports: [place < 2 ? 'websocket' : 'polling'] }));
+  }
 
   // Two who will not come back: they are on the gateway that dies, and do not try again. One of them hosts a room.
   const [doomed, ...others] = cluster.gateways;

@@ -251,8 +251,10 @@ export class Gathering {
 function isAnswered(person, { position, sentAt, settledAt, error }) {
   assert.ok(settledAt !== undefined, `${position} is not answered at all`);
   const took = settledAt - sentAt;
-  // 2 s are promised; the rest is a busy machine's.
-  assert.ok(took <= 2500, `${position} was answered after ${took.toFixed(0)} ms: ${JSON.stringify(error)}`);
+  // 2 s are promised; the rest is a busy machine's. That a gateway is dead, a client that polls learns from the balancer,
+  // which asks it some times again.
+  const most = error?.message === 'the connection was lost' ? 5000 : 2500;
+  assert.ok(took <= most, `${position} was answered after ${took.toFixed(0)} ms: ${JSON.stringify(error)}`);
   if (!error) return;
   const then = performance.now() - /** @type {number} */ (settledAt);
   assert.equal(error.code, 'UNAVAILABLE', `${position}, ${then.toFixed(0)} ms ago: ${JSON.stringify(error)}\n${tail(person)}`);

@@ -48,7 +48,9 @@ async function outage(t, fault, begin, end) {
   const syncs = gatherings.flatMap((gathering) => gathering.syncs);
   const refused = syncs.filter(({ error }) => error).length;
   report(t, fault, `nothing, while ${syncs.length - refused} of ${syncs.length} updates were accepted; ${answers} new rooms \`UNAVAILABLE\``, ms);
-  assert.equal(refused, 0, 'where the music is needs no record at once');
+  const why = syncs.filter(({ error }) => error).map(({ sentAt, settledAt, error }) =>
+    `sent after ${(sentAt - since).toFixed(0)} ms, answered after ${((settledAt ?? NaN) - sentAt).toFixed(0)} ms: ${JSON.stringify(error)}`);
+  assert.deepEqual(why, [], 'where the music is needs no record at once');
 
   for (const { room_id } of [before, room]) assert.equal((await writer.get(`/api/v1/rooms/${room_id}`)).status, 200);
   for (const gathering of gatherings) {

@@ -1,6 +1,6 @@
 // The balancers of deploy/, as they are there.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort, Program, REPOSITORY, whenUp } from '../support/program.mjs';
 
@@ -43,6 +43,8 @@ export async function startNginx(folder, gateways, port) {
   port ??= await freePort();
   const home = join(folder, 'nginx');
   mkdirSync(home);
+  // Its workers are somebody else where root starts it, and keep larger requests in there.
+  chmodSync(folder, 0o711);
   /** @type {Record<string, string>} */
   const values = {
     LISTEN: `127.0.0.1:${port}`,

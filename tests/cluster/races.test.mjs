@@ -112,7 +112,7 @@ story('host and heir leave together, 200 times: there is one host, who is there'
       }
     }
   }
-});
+}, 180_000);
 
 story('a session that ends on one gateway closes its sockets on all', async (t) => {
   const user = await login(cast[4]);

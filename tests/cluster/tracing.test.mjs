@@ -84,7 +84,7 @@ story('a call goes on with the trace of the browser, through gateway and gRPC to
   t.diagnostic(`\n${traces.draw(traceId)}`);
 });
 
-story('no token, key or password is in any of them', () => {
+story('no token, key or password is in any of them', async () => {
   const all = traces.spans.map(({ text }) => text).join('\n');
   assert.ok(all.length > 1000);
   for (const secret of [ann.token, ben.token, ann.refresh_token, ann.password, 'gateway-key-1']) {
