@@ -11,7 +11,11 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::{Layer as _, ServiceExt, util::BoxCloneSyncService};
 use tracing::Instrument as _;
 
-use crate::{config::Secret, telemetry};
+use crate::{
+    clock::{Clock as _, SystemClock, UnixMs},
+    config::Secret,
+    telemetry,
+};
 
 mod dial;
 mod guard;
@@ -38,6 +42,13 @@ pub const HASHING_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a caller waits, in the words of gRPC: a number and a unit.
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
+/// When a caller gives up, in Unix milliseconds: a request may have been on its way for longer than it is good for,
+/// and `grpc-timeout` counts from its arrival.
+const DEADLINE_MS: &str = "tutti-deadline-ms";
+
+/// How far clocks of machines may be apart.
+const CLOCKS_APART: Duration = Duration::from_secs(2);
+
 tokio::task_local! {
     /// See [`answer_by`].
     static ANSWER_BY: Instant;
@@ -57,8 +68,14 @@ pub fn is_too_late() -> bool {
         .unwrap_or(false)
 }
 
-/// How long the caller of a request waits, if it says so.
-fn patience(headers: &HeaderMap) -> Option<Duration> {
+/// How much longer the caller of a request waits, if it says so.
+fn patience(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
+    let deadline = headers
+        .get(DEADLINE_MS)
+        .and_then(|by| by.to_str().ok()?.parse().ok());
+    if deadline.is_some_and(|by| now > UnixMs(by) + CLOCKS_APART) {
+        return Some(Duration::ZERO);
+    }
     let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number = number.parse::<u32>().ok()?;
@@ -114,9 +131,11 @@ pub fn as_caller(transport: Transport, key: &Secret) -> Transport {
             by.unwrap_or(begun + DEADLINE).min(begun + DEADLINE)
         };
         let left = deadline.saturating_duration_since(begun);
-        if let Ok(left) = HeaderValue::try_from(format!("{}m", left.as_millis())) {
-            request.headers_mut().insert(GRPC_TIMEOUT, left);
+        if let Ok(timeout) = HeaderValue::try_from(format!("{}m", left.as_millis())) {
+            request.headers_mut().insert(GRPC_TIMEOUT, timeout);
         }
+        let by = HeaderValue::from((SystemClock.now() + left).0);
+        request.headers_mut().insert(DEADLINE_MS, by);
         let call = transport.clone().oneshot(request);
         let call = async move {
             // A stream is held to it until it begins; then it lives as long as it is wanted.
@@ -173,19 +192,32 @@ mod tests {
     use tower::{ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
     use super::{DEADLINE, answer_by, as_caller, is_too_late, patience};
-    use crate::config::Secret;
+    use crate::{clock::UnixMs, config::Secret};
 
     #[test]
     fn a_caller_says_how_long_it_waits() {
         let patience = |text: &str| {
             let headers = [("grpc-timeout".parse().unwrap(), text.parse().unwrap())];
-            patience(&headers.into_iter().collect())
+            patience(&headers.into_iter().collect(), UnixMs(0))
         };
         assert_eq!(patience("1800m"), Some(Duration::from_millis(1_800)));
         assert_eq!(patience("2H"), Some(Duration::from_hours(2)));
         for text in ["", "m", "5", "-1S", "1y", "99999999999S", "1é"] {
             assert_eq!(patience(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_on_its_way_for_too_long_has_no_time_left() {
+        let left = |now: i64| {
+            let headers = [("grpc-timeout", "1800m"), ("tutti-deadline-ms", "100000")];
+            let headers =
+                headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            patience(&headers.into_iter().collect(), UnixMs(now))
+        };
+        assert_eq!(left(98_200), Some(DEADLINE));
+        assert_eq!(left(102_000), Some(DEADLINE), "clocks are not that exact");
+        assert_eq!(left(102_001), Some(Duration::ZERO));
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use super::{ServiceKeys, answer_by, patience};
 use crate::{
+    clock::{Clock as _, SystemClock},
     shutdown::Shutdown,
     status::{Reason, error},
     telemetry,
@@ -94,7 +95,8 @@ where
         );
         telemetry::continue_trace(&span, request.headers());
         let (answer, answered) = tokio::sync::oneshot::channel();
-        let by = patience(request.headers()).and_then(|left| Instant::now().checked_add(left));
+        let left = patience(request.headers(), SystemClock.now());
+        let by = left.and_then(|left| Instant::now().checked_add(left));
         let work = async move {
             // Nobody waits any more: what was begun is finished all the same.
             let _ = answer.send(inner.call(request).await);
