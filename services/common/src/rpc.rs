@@ -60,6 +60,14 @@ pub async fn answer_by<T>(by: Instant, what: impl Future<Output = T>) -> T {
     ANSWER_BY.scope(by, what).await
 }
 
+/// Waits for something that is no call as long as there is time, see [`answer_by`].
+pub async fn in_time<T>(what: impl Future<Output = T>) -> Result<T, Status> {
+    let by = ANSWER_BY.try_with(|&by| by);
+    let by = by.unwrap_or_else(|_| Instant::now() + DEADLINE);
+    let done = tokio::time::timeout_at(by.into(), what).await;
+    done.map_err(|_| Status::deadline_exceeded("no answer in time"))
+}
+
 /// Whether nobody waits any more for what is being done: it is not to be begun then.
 #[must_use]
 pub fn is_too_late() -> bool {

@@ -14,7 +14,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tutti_common::{clock::SharedClock, follow::closed_meanwhile, shutdown::Shutdown, telemetry};
+use tutti_common::{
+    clock::SharedClock, follow::closed_meanwhile, rpc, shutdown::Shutdown, telemetry,
+};
 use tutti_proto::{
     rooms::{Room, RoomEvent, room_event::Event},
     unix_ms,
@@ -154,19 +156,14 @@ impl Fanout {
                 }
             });
         }
-        let opened = link.wait_for(|link| !matches!(link, Link::Opening)).await;
-        let opened = opened.map(|link| link.clone());
-        match opened {
-            Ok(Link::Opening | Link::Open | Link::Absent) => Ok(()),
-            Ok(Link::Failed(status)) => {
-                self.turn_back(room_id, connection);
-                Err(status)
-            }
-            Err(_) => {
-                self.turn_back(room_id, connection);
-                Err(Status::unavailable("the gateway is ending"))
-            }
-        }
+        let opened = rpc::in_time(link.wait_for(|link| !matches!(link, Link::Opening))).await;
+        let refusal = match opened.map(|link| link.map(|link| link.clone())) {
+            Ok(Ok(Link::Opening | Link::Open | Link::Absent)) => return Ok(()),
+            Ok(Ok(Link::Failed(status))) | Err(status) => status,
+            Ok(Err(_)) => Status::unavailable("the gateway is ending"),
+        };
+        self.turn_back(room_id, connection);
+        Err(refusal)
     }
 
     /// The connection did not get in, or is out without a word.
