@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::{
+    sync::{Mutex, Notify, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -59,7 +62,7 @@ impl Events {
         let later = stream::try_unfold(begin, move |after| {
             let events = events.clone();
             async move {
-                let batch = events.after(after).await?;
+                let batch = driven(async move { events.after(after).await }).await?;
                 let last = batch.last().map_or(after, |(place, _)| *place);
                 Ok::<_, StoreError>(Some((stream::iter(batch.into_iter().map(Ok)), last)))
             }
@@ -96,5 +99,21 @@ impl Events {
             // Whatever comes first.
             let _ = tokio::time::timeout(LOOK_EVERY, self.shared.news.notified()).await;
         }
+    }
+}
+
+/// Looks for events in a task of its own: a listener who does not read leaves its stream where it is, and would hold a
+/// connection to the database in the middle of a question, or the turn of those who look.
+async fn driven<T: Send + 'static>(
+    look: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    // Dropped with this future, and the task with it.
+    let mut task = JoinSet::new();
+    task.spawn(look);
+    match task.join_next().await {
+        Some(Ok(answer)) => answer,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The process ends.
+        Some(Err(_)) | None => std::future::pending().await,
     }
 }

@@ -24,6 +24,7 @@ on_both_engines! {
     what_happened_before_is_told_to_who_asks,
     after_a_day_events_are_forgotten_and_cursors_go_on,
     a_cursor_that_is_none_is_refused,
+    those_who_do_not_read_cost_the_others_nothing,
 }
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -109,6 +110,18 @@ async fn what_happened_before_is_told_to_who_asks(world: World) {
     }
     let mut nothing_yet = nothing_yet;
     assert_eq!(nothing_yet.next().await, Some(first));
+}
+
+async fn those_who_do_not_read_cost_the_others_nothing(world: World) {
+    // More than there are connections to the database.
+    let mut watches = Vec::new();
+    for _ in 0..30 {
+        watches.push(world.watch().await);
+    }
+    let gone = come_and_go(&world, "ann").await;
+    for mut watch in watches {
+        assert_eq!(watch.next().await.as_ref(), Some(&gone));
+    }
 }
 
 async fn after_a_day_events_are_forgotten_and_cursors_go_on(world: World) {
