@@ -19,16 +19,17 @@
 
 /** @typedef {{ atMs: number, up: number, down: number }} Look One probe: local time, delay up plus offset, delay down minus offset. */
 
-/** How long a probe counts for the offset: long enough for a lucky pair, short enough that drift is small in it. */
-const WINDOW_MS = 40_000;
-/** How long a probe counts for the drift: a steep line needs a long base under jitter. */
-const DRIFT_WINDOW_MS = 300_000;
-/** The drift is believed over a base this long for each millisecond of jitter: over a shorter one jitter passes for drift. */
-const DRIFT_BASE_PER_JITTER = 1500;
-const DRIFT_BASE_LEAST_MS = 10_000;
-const DRIFT_BASE_MOST_MS = 120_000;
-/** No quartz is further off than this (200 ppm is already a bad one). */
-const MAX_DRIFT = 500e-6;
+/** How long a probe counts: long enough for a lucky pair, and for a drift to show under jitter. */
+const WINDOW_MS = 300_000;
+/** For the round trip, and for seeing that a clock was set: drift is small in it. */
+const RECENT_MS = 40_000;
+/** Drifts that are thought possible: no quartz is further off than this (200 ppm is already a bad one). */
+const DRIFT_STEP = 10e-6;
+const DRIFT_STEPS = 40;
+/** How far off a usual quartz is. */
+const USUAL_DRIFT = 50e-6;
+/** The least that jitter is taken for, milliseconds: timers and threads are no more even than that. */
+const LEAST_JITTER_MS = 0.05;
 /** Probes after which an estimate is worth more than the device's wall clock. */
 const READY_AFTER = 3;
 /** The first burst: until then the estimate improves quickly, and nothing plays by it yet. */
@@ -50,6 +51,7 @@ export class ServerClock {
   #fresh = 0;
   #drift = 0;
   #rttMs = NaN;
+  #uncertaintyMs = NaN;
   /** The line the offset follows: `offset + drift × (local − at)`, less what is still to be slewed. */
   #line = { atMs: 0, offset: 0, drift: 0, slew: 0 };
 
@@ -76,6 +78,11 @@ export class ServerClock {
   /** The least round trip in the window, in milliseconds; NaN before the first probe. */
   get rttMs() {
     return this.#rttMs;
+  }
+
+  /** How far the offset may well be off, in milliseconds, as far as the probes tell; NaN before the first. */
+  get uncertaintyMs() {
+    return this.#uncertaintyMs;
   }
 
   /** How fast the server's clock runs against ours, as a fraction: 0.0001 is 100 ppm. */
@@ -130,17 +137,19 @@ export class ServerClock {
     const look = { atMs: returnedMs, up, down };
     if (this.#contradicts(look)) this.#looks = [];
     this.#looks.push(look);
-    while (this.#looks[0].atMs < returnedMs - DRIFT_WINDOW_MS) this.#looks.shift();
+    while (this.#looks[0].atMs < returnedMs - WINDOW_MS) this.#looks.shift();
     this.#seen += 1;
     this.#fresh += 1;
 
-    if (returnedMs - this.#looks[0].atMs >= driftBase(this.#looks)) this.#drift = steepest(this.#looks, returnedMs);
+    const { offset, drift, uncertaintyMs } = likeliest(this.#looks, returnedMs);
+    this.#drift = drift;
+    this.#uncertaintyMs = uncertaintyMs;
     const recent = this.#recent(returnedMs);
     const bounds = least(recent, returnedMs, this.#drift);
     this.#rttMs = Math.max(0, bounds.up + bounds.down);
     // After a restart a handful of probes knows less than the estimate it is to replace, unless it refutes it.
     const early = this.#seen > SETTLED_AFTER && this.#fresh < SETTLED_AFTER;
-    if (!early || outside(this.#offsetAt(returnedMs), bounds)) this.#follow(returnedMs, (bounds.up - bounds.down) / 2);
+    if (!early || outside(this.#offsetAt(returnedMs), bounds)) this.#follow(returnedMs, offset);
     return true;
   }
 
@@ -158,7 +167,7 @@ export class ServerClock {
 
   /** @param {number} atMs */
   #recent(atMs) {
-    return this.#looks.filter((look) => look.atMs >= atMs - WINDOW_MS);
+    return this.#looks.filter((look) => look.atMs >= atMs - RECENT_MS);
   }
 
   /**
@@ -209,36 +218,40 @@ function least(looks, atMs, drift) {
 }
 
 /**
- * How long the looks must reach back before their drift is worth using.
- *
- * @param {Look[]} looks
- */
-function driftBase(looks) {
-  const roundTrips = looks.map((look) => look.up + look.down).sort((a, b) => a - b);
-  const jitterMs = roundTrips[roundTrips.length >> 1] - roundTrips[0];
-  return Math.min(DRIFT_BASE_MOST_MS, Math.max(DRIFT_BASE_LEAST_MS, DRIFT_BASE_PER_JITTER * jitterMs));
-}
-
-/**
- * The drift under which the looks agree best. A wrong drift tilts the looks, so that the least of both
- * ways comes out too small; the true one leaves the least round trip at its largest. That round trip
- * is a concave function of the drift (a sum of minima of lines), so a search by thirds finds its top.
+ * The offset and the drift that the looks speak for. A wrong drift tilts the looks, so that the least of both ways comes out too
+ * small; the true one leaves the least round trip at its largest. How much that counts depends on how many looks there are and how
+ * much they jitter: with delays that exceed the least one by `jitter` on average, each millisecond of it is worth `looks / jitter`, against which
+ * stands that most clocks drift little. The answer is the mean of all drifts by what speaks for them, so that it moves to the true one as
+ * the looks come in, and never in leaps.
  *
  * @param {Look[]} looks
  * @param {number} atMs
  */
-function steepest(looks, atMs) {
-  /** @param {number} drift */
-  const roundTrip = (drift) => {
+function likeliest(looks, atMs) {
+  const still = least(looks, atMs, 0);
+  const mean = looks.reduce((sum, look) => sum + look.up + look.down, 0) / looks.length;
+  const jitter = Math.max(LEAST_JITTER_MS, (mean - still.up - still.down) / 2);
+  let most = -Infinity;
+  const cases = [];
+  for (let step = -DRIFT_STEPS; step <= DRIFT_STEPS; step += 1) {
+    const drift = step * DRIFT_STEP;
     const { up, down } = least(looks, atMs, drift);
-    return up + down;
-  };
-  let low = -MAX_DRIFT;
-  let high = MAX_DRIFT;
-  while (high - low > 1e-7) {
-    const third = (high - low) / 3;
-    if (roundTrip(low + third) < roundTrip(high - third)) low += third;
-    else high -= third;
+    const weight = ((up + down) * looks.length) / jitter - Math.abs(drift) / USUAL_DRIFT;
+    cases.push({ drift, offset: (up - down) / 2, weight });
+    most = Math.max(most, weight);
   }
-  return (low + high) / 2;
+  let all = 0;
+  let offset = 0;
+  let drift = 0;
+  for (const each of cases) {
+    const share = Math.exp(each.weight - most);
+    all += share;
+    // Around the first: the offsets themselves have thirteen digits before the point.
+    offset += share * (each.offset - cases[0].offset);
+    drift += share * each.drift;
+  }
+  offset = cases[0].offset + offset / all;
+  const scatter = Math.sqrt(cases.reduce((sum, each) => sum + Math.exp(each.weight - most) * (each.offset - offset) ** 2, 0) / all);
+  // The least of so many delays exceeds the least possible by about this much.
+  return { offset, drift: drift / all, uncertaintyMs: scatter + jitter / looks.length };
 }

@@ -109,6 +109,39 @@ test('a clock 200 ppm fast is followed', () => {
   assertWithin(sim.clock.drift * 1e6 + 200, 40, 'drift in ppm');
 });
 
+test('a clock 200 ppm fast is followed under strong jitter too, well before two minutes are over', () => {
+  const errors = { first: [], later: [] };
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const sim = simulate({ seed, up: jittery, down: jittery, ppm: 200 });
+    sim.run(1);
+    for (let i = 0; i < 88; i += 1) {
+      sim.probe(1250);
+      const list = i < 48 ? errors.first : errors.later;
+      list.push(Math.abs(sim.errorMs()));
+    }
+  }
+  const at = (list, share) => list.sort((a, b) => a - b)[Math.floor(share * list.length)];
+  assertWithin(at(errors.first, 0.5), 3, 'median of the first minute');
+  assertWithin(at(errors.first, 0.95), 8.5, 'p95 of the first minute');
+  assertWithin(at(errors.later, 0.5), 1.6, 'median after it');
+  assertWithin(at(errors.later, 0.95), 7, 'p95 after it');
+});
+
+test('jitter alone does not pass for drift', () => {
+  const errors = [];
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const sim = simulate({ seed, up: jittery, down: jittery });
+    sim.run(1);
+    for (let i = 0; i < 88; i += 1) {
+      sim.probe(1250);
+      if (i > 16) errors.push(Math.abs(sim.errorMs()));
+    }
+  }
+  errors.sort((a, b) => a - b);
+  assertWithin(errors[errors.length >> 1], 1.4, 'median');
+  assertWithin(errors[Math.floor(0.95 * errors.length)], 4.5, 'p95');
+});
+
 test('a server clock that was set is noticed at once', () => {
   const sim = simulate({ up: (r) => 5 + r(), down: (r) => 5 + r() });
   sim.run(30);
