@@ -9,6 +9,7 @@ import { ServerEvent } from './core/events.js';
 import { HostSync } from './core/host-sync.js';
 import { stampSample, syncPlayback } from './core/playback.js';
 import { ClockProbes } from './core/probes.js';
+import { Reports } from './core/reports.js';
 import { authCalls, RestApi } from './core/rest.js';
 import { RoomLink } from './core/room-link.js';
 import { SessionKeeper } from './core/session.js';
@@ -54,6 +55,8 @@ export class FriendRoomClient extends RestApi {
   onRoomLeft = null;
   /** @type {((event: T.RoomClosedPayload) => void) | null} */
   onRoomClosed = null;
+  /** What the room's listeners measured, every few seconds. @type {((event: T.RoomTimingPayload) => void) | null} */
+  onRoomTiming = null;
   /** @type {((state: T.ConnectionState, reason: string) => void) | null} */
   onConnectionChange = null;
   /** The tokens were rotated, or (null) the session is gone: store or forget them. @type {((session: T.Session | null) => unknown) | null} */
@@ -70,6 +73,7 @@ export class FriendRoomClient extends RestApi {
   #room;
   #sync;
   #probes;
+  #reports;
   #watchWake;
   /** @type {(() => void) | null} */
   #unwatch = null;
@@ -149,6 +153,7 @@ export class FriendRoomClient extends RestApi {
       serverNow: () => this.#knownServerNow(),
       send: (sample) => this.#room.sync(sample),
     });
+    this.#reports = new Reports({ time, random, maySend: () => this.#room.attached, send: (report) => this.#room.report(report) });
     this.#probes = new ClockProbes({ clock, time, send: (payload) => this.#connection.probe(payload) });
   }
 
@@ -312,6 +317,19 @@ export class FriendRoomClient extends RestApi {
     return this.#sync.now();
   }
 
+  /**
+   * Reports what `measure` says every ten seconds, for as long as this client is in a room.
+   *
+   * @param {import('./core/reports.js').Measure} measure
+   */
+  startReports(measure) {
+    this.#reports.start(measure);
+  }
+
+  stopReports() {
+    this.#reports.stop();
+  }
+
   /** @returns {Promise<T.StateSyncedPayload>} */
   requestSync() {
     return this.#room.requestSync();
@@ -334,6 +352,7 @@ export class FriendRoomClient extends RestApi {
     // Both by the server's clock: ours may be wrong.
     this.#session.setRemaining(Date.parse(hello.expires_at) - Date.parse(hello.timestamp));
     this.#room.onUp();
+    this.#reports.onUp();
     this.#probes.start();
   }
 
@@ -387,6 +406,7 @@ export class FriendRoomClient extends RestApi {
     this.#unwatch?.();
     this.#unwatch = null;
     this.#sync.stop();
+    this.#reports.stop();
     this.#session.stopRenewing();
     this.#room.forget();
     this.#connection.close(reason, error);
@@ -395,7 +415,7 @@ export class FriendRoomClient extends RestApi {
   /**
    * Calls one of the callbacks. What it throws is its own affair, and must not stop ours.
    *
-   * @param {'onRoomStateChange' | 'onUserJoined' | 'onUserLeft' | 'onHostChanged' | 'onRoomJoined' | 'onRoomLeft' | 'onRoomClosed' | 'onConnectionChange' | 'onError'} name
+   * @param {'onRoomStateChange' | 'onUserJoined' | 'onUserLeft' | 'onHostChanged' | 'onRoomJoined' | 'onRoomLeft' | 'onRoomClosed' | 'onRoomTiming' | 'onConnectionChange' | 'onError'} name
    * @param {...any} args
    */
   #notify(name, ...args) {

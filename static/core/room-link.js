@@ -32,7 +32,7 @@ export class RoomLink {
    * @param {import('./types.js').Time} parts.time
    * @param {() => number} parts.random
    * @param {boolean} parts.autoRejoin
-   * @param {(name: 'onRoomStateChange' | 'onUserJoined' | 'onUserLeft' | 'onHostChanged' | 'onRoomJoined' | 'onRoomLeft' | 'onRoomClosed', payload: any) => void} parts.notify
+   * @param {(name: 'onRoomStateChange' | 'onUserJoined' | 'onUserLeft' | 'onHostChanged' | 'onRoomJoined' | 'onRoomLeft' | 'onRoomClosed' | 'onRoomTiming', payload: any) => void} parts.notify
    * @param {(error: unknown) => void} parts.onError
    */
   constructor(parts) {
@@ -101,6 +101,11 @@ export class RoomLink {
     return ack;
   }
 
+  /** @param {import('./types.js').ListenerReport} report @returns {Promise<unknown>} */
+  report(report) {
+    return this.#parts.request(ClientEvent.REPORT, { ...this.#here(), ...report });
+  }
+
   /** @param {string} userId @returns {Promise<any>} */
   transferHost(userId) {
     return this.#parts.request(ClientEvent.TRANSFER_HOST, { ...this.#here(), user_id: userId });
@@ -150,6 +155,9 @@ export class RoomLink {
         if (!this.#apply(hostChanged, payload)) return;
         notify('onHostChanged', payload);
         notify('onRoomStateChange', this.state);
+        return;
+      case ServerEvent.ROOM_TIMING:
+        if (this.#room?.room_id === payload.room_id) notify('onRoomTiming', payload);
         return;
       case ServerEvent.ROOM_CLOSED:
         if (this.#room?.room_id === payload.room_id) this.forget();

@@ -63,6 +63,8 @@
 /** @typedef {{ room_id: string, host_id: string, previous_host_id: string | null, reason: string, timestamp: string, version?: number }} HostChangedPayload */
 /** @typedef {{ room_id: string, reason: string, timestamp: string }} RoomClosedPayload */
 /** @typedef {{ timestamp: string, client_time_ms?: number, received_ms: number, sent_ms: number }} PongPayload */
+/** @typedef {{ round_trip_ms: number, error_ms?: number | null, player?: string, dropouts?: number }} ListenerReport What a listener measured. */
+/** @typedef {{ room_id: string, lead_ms: number, round_trip_ms: number, error_ms: number | null, listeners: number, timestamp: string }} RoomTimingPayload What the listeners of a room measured, together. */
 /** @typedef {{ message: string, code: string }} ErrorPayload */
 
 /** @typedef {{ playback_state: PlaybackState, current_song?: Song | null }} HostSample What a host's player says; a song left out stays, null clears it. */
