@@ -3,6 +3,7 @@ import { AudioPlayer } from '../player/audio-player.js';
 import { Conductor } from '../player/conductor.js';
 import { songKey } from '../player/player.js';
 import { bundledTracks, songFromText } from '../player/songs.js';
+import { WebAudioPlayer } from '../player/web-audio-player.js';
 import { YouTubePlayer } from '../player/youtube-player.js';
 import { complain, tell } from '../ui/announce.js';
 import { showLink } from '../ui/dialog.js';
@@ -15,6 +16,7 @@ import { roomsView, roomTitle } from '../ui/rooms.js';
 import { shell } from '../ui/shell.js';
 import { Directory } from './directory.js';
 import { Names } from './names.js';
+import { loudspeaker, watchLoudspeakers } from './loudspeaker.js';
 import { goTo, roomInPath, roomPath } from './path.js';
 import { loadSession, saveDevice, saveSession } from './storage.js';
 import { complaint, inWords } from './words.js';
@@ -55,6 +57,8 @@ export class LoggedIn {
     /** @type {Song[]} */
     this.tracks = [];
     this.leaving = false;
+    /** After which song the next is expected already. */
+    this.expectedAfter = '';
     /** Those the room has named last. @type {Member[] | undefined} */
     this.members = undefined;
     /** The place to go to once connected. */
@@ -75,13 +79,19 @@ export class LoggedIn {
     this.element = this.shell.element;
 
     this.conductor = new Conductor({
-      audio: new AudioPlayer(audio),
+      webaudio: new WebAudioPlayer(),
+      audio: new AudioPlayer(audio, device.lags),
       youtube: new YouTubePlayer(this.room.videoPlace),
       // The conductor speaks up while it is being made.
       onChange: () => { if (this.conductor) this.#showRoom(); },
       onMeasure: () => { if (this.conductor) this.room.measured(this.conductor.view()); },
+      onLearned: ({ kind, habits: { startLag, seekLag } }) => { if (kind === 'audio') saveDevice({ lags: { startLag, seekLag } }); },
     });
     this.#tune(device);
+    /** What the sound goes to, as far as it is told. */
+    this.output = '';
+    void loudspeaker().then((output) => { this.output = output; });
+    this.unwatchLoudspeakers = watchLoudspeakers(() => void this.#otherLoudspeaker());
     this.media = mediaKeys({
       play: () => this.conductor.play(), pause: () => this.conductor.pause(), seek: (seconds) => this.conductor.seek(seconds),
     });
@@ -115,6 +125,7 @@ export class LoggedIn {
     this.ended = true;
     removeEventListener('popstate', this.onPop);
     clearInterval(this.ticker);
+    this.unwatchLoudspeakers();
     this.directory.stop();
     this.conductor.dispose();
     this.media.clear();
@@ -142,8 +153,10 @@ export class LoggedIn {
     client.onRoomStateChange = (state) => {
       this.#met(state.members);
       this.conductor.apply(state);
+      this.#expectNext(state.current_song);
       this.#show();
     };
+    client.onRoomTiming = (timing) => this.conductor.setTiming(timing);
     client.onUserJoined = (event) => this.#present(event, 'has come in');
     client.onUserLeft = (event) => this.#present(event, 'has left');
     client.onHostChanged = ({ host_id: id }) => {
@@ -180,6 +193,16 @@ export class LoggedIn {
     this.members = members;
     this.names.learn(members);
     this.names.learn([this.client.user]);
+  }
+
+  /** Of the tracks that come with the server, the one after this is likely to be next. @param {Song | null} song */
+  #expectNext(song) {
+    const key = songKey(song);
+    if (key === this.expectedAfter) return;
+    this.expectedAfter = key;
+    const at = this.tracks.findIndex((track) => songKey(track) === key);
+    const next = at < 0 ? undefined : this.tracks[at + 1];
+    if (next) this.conductor.expect(next);
   }
 
   // Going places.
@@ -293,7 +316,9 @@ export class LoggedIn {
         pause: () => this.conductor.pause(),
         seek: (/** @type {number} */ seconds) => this.conductor.seek(seconds),
         position: () => this.conductor.position(),
-        tune: (/** @type {Partial<Device>} */ change) => this.#tune(saveDevice(change)),
+        heard: () => this.conductor.heard(),
+        tune: (/** @type {Partial<Device>} */ change) => this.#tune(saveDevice(this.#withTrim(change))),
+        hush: (/** @type {boolean} */ quiet) => this.conductor.setVolume(this.device.volume, quiet || this.device.muted),
       },
       picker: {
         choose: (/** @type {Song} */ song) => void this.conductor.choose(song),
@@ -326,6 +351,23 @@ export class LoggedIn {
     this.device = device;
     this.conductor.setVolume(device.volume, device.muted);
     this.conductor.setTrim(device.trimMs / 1000);
+  }
+
+  /** The trim belongs to the loudspeaker. @param {Partial<Device>} change */
+  #withTrim(change) {
+    if (change.trimMs === undefined || !this.output) return change;
+    return { ...change, trims: { ...this.device.trims, [this.output]: change.trimMs } };
+  }
+
+  async #otherLoudspeaker() {
+    const output = await loudspeaker();
+    if (this.ended || output === this.output) return;
+    this.output = output;
+    const trimMs = this.device.trims[output] ?? 0;
+    this.#tune(saveDevice({ trimMs }));
+    this.room.setTrim(trimMs);
+    this.conductor.deviceChanged();
+    tell(trimMs ? `Another loudspeaker: playing ${trimMs} ms earlier, as you have set it.` : 'Another loudspeaker. If it sounds late, set it under “Loudspeaker late?”.');
   }
 
   // Showing.
@@ -381,7 +423,7 @@ export class LoggedIn {
     const music = this.conductor.view();
     this.room.update({
       title, friendsOnly: room.is_friends_only, people: people.slice(0, PEOPLE_SHOWN), count: Math.max(room.participant_count, people.length),
-      hostName: nameOf(room.host_id), music, tracks: this.tracks,
+      hostName: nameOf(room.host_id), music: { ...music, alone: !this.client.connected }, tracks: this.tracks,
     });
     this.media.update(music, title);
     document.title = music.song && music.playing ? `${music.song.title} · ${title}` : `${title} · Tutti`;

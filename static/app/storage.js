@@ -8,12 +8,14 @@ const DEVICE = 'tutti.device';
  * @typedef {object} Device
  * @property {number} volume from 0 to 1
  * @property {boolean} muted
- * @property {number} trimMs by how much this device's sound is late
+ * @property {number} trimMs by how much the loudspeaker in use is later than the browser knows
+ * @property {Record<string, number>} trims the same for each loudspeaker, by what the browser calls it
+ * @property {Partial<import('../player/player.js').Habits>} lags what `<audio>` takes to start and to seek here, as learned
  * @property {'auto' | 'light' | 'dark'} theme
  */
 
 /** @type {Device} */
-const DEFAULTS = { volume: 0.8, muted: false, trimMs: 0, theme: 'auto' };
+const DEFAULTS = { volume: 0.8, muted: false, trimMs: 0, trims: {}, lags: {}, theme: 'auto' };
 
 /**
  * @param {string} key

@@ -15,13 +15,17 @@ export class AudioPlayer {
 
   // Lags and settling as measured from the sound in Chromium; both lags are learned further while playing.
   habits = {
-    seekAbove: 0.05, cooldownMs: 1500, settleMs: 700, samples: 8, bends: true, deadZone: 0.0015,
+    seekAbove: 0.05, cooldownMs: 1500, settleMs: 400, samples: 6, bends: true, deadZone: 0.0015,
     startLag: 0.08, seekLag: 0.075, cueAhead: 0.3,
   };
 
-  /** @param {HTMLAudioElement} element */
-  constructor(element) {
+  /**
+   * @param {HTMLAudioElement} element
+   * @param {Partial<import('./player.js').Habits>} [learned] on this device, earlier
+   */
+  constructor(element, learned = {}) {
     this.element = element;
+    Object.assign(this.habits, learned);
     this.loads = 0;
     // With the pitch kept, Chromium plays at 1.00 and jumps now and then; bent by a percent, nobody hears the pitch.
     element.preservesPitch = false;

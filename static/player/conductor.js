@@ -1,6 +1,8 @@
 import { syncPlayback } from '../friend-room-client.js';
 import { Deck } from './deck.js';
 import { Follower } from './follower.js';
+import { ScheduledFollower } from './scheduled-follower.js';
+import { Meter } from './meter.js';
 import { songKey } from './player.js';
 
 /**
@@ -12,10 +14,12 @@ import { songKey } from './player.js';
  *
  * @typedef {object} Link What the conductor needs of the room's client.
  * @property {() => number} serverNow
- * @property {{ready: boolean, rttMs: number}} clock
+ * @property {{ready: boolean, rttMs: number, uncertaintyMs: number}} clock
  * @property {(sample: () => HostSample, intervalMs?: number) => void} startSync
  * @property {() => void} stopSync
  * @property {() => Promise<unknown>} syncNow resolves with null where nothing was sent
+ * @property {(measure: import('../core/reports.js').Measure) => void} startReports
+ * @property {() => void} stopReports
  *
  * @typedef {object} View What the page shows of the music.
  * @property {Song | null} song
@@ -26,7 +30,11 @@ import { songKey } from './player.js';
  * @property {boolean} blocked whether the browser wants a tap first
  * @property {number | null} duration
  * @property {boolean} isHost
+ * @property {Player['kind'] | null} player what makes the sound
  * @property {number | null} offset this player's measured distance from the room, seconds; positive when ahead
+ * @property {number | null} error how far this listener may be from the room: what the player measures and what the clock leaves, milliseconds
+ * @property {boolean} [alone] whether there is no connection to the room at present
+ * @property {number | null} roomError the same of the room, as its listeners report it
  */
 
 const PULSE_MS = 250;
@@ -34,8 +42,12 @@ const JUMP = 0.05;
 const STARVED_MS = 600;
 // A start that lies this far ahead reaches every listener in time to begin with the host.
 const LEAD_ALONE_MS = 120;
-const LEAD_MS = 400;
+const LEAD_MS = 250;
 const LEAD_MOST_MS = 1500;
+/** So many of the slowest round trip: a message takes half of one up and half of another down, and jitter comes on top. */
+const LEAD_TRIPS = 1.5;
+/** What comes next is decoded when what is on has begun well. */
+const PRELOAD_AFTER_MS = 5000;
 const TAKEOVER_MS = 3000;
 const OWN_WORD_MS = 1000;
 const POSITION_LIMIT = 604_800;
@@ -65,29 +77,48 @@ export class Conductor {
   unsaid = false;
   /** Seconds by which this device's sound is late, as its listener set it. */
   trim = 0;
+  /** The slowest round trip in the room, as the server says, milliseconds. */
+  slowestMs = 0;
+  /** @type {number | null} */
+  roomError = null;
+  meter = new Meter();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  preloading = undefined;
 
   /**
    * @param {object} parts
+   * @param {import('./web-audio-player.js').WebAudioPlayer} parts.webaudio
    * @param {Player} parts.audio
    * @param {Player} parts.youtube
    * @param {() => void} parts.onChange
    * @param {() => void} parts.onMeasure only the offset has changed, which it does several times a second
+   * @param {(player: Player) => void} parts.onLearned what a player's habits are on this device
    */
-  constructor({ audio, youtube, onChange, onMeasure }) {
+  constructor({ webaudio, audio, youtube, onChange, onMeasure, onLearned }) {
     this.onChange = onChange;
     /** @type {Link | null} */
     this.link = null;
-    this.deck = new Deck({ audio, youtube }, (ready) => {
-      this.follower.attach(ready);
+    this.webaudio = webaudio;
+    this.deck = new Deck({ webaudio, audio, youtube }, (ready) => {
+      this.#follow(ready);
       this.#changed();
     });
-    this.follower = new Follower({
+    /** @type {import('./follower.js').FollowerHooks} */
+    const hooks = {
       target: () => this.#target(),
       yields: () => this.driving,
       onAdrift: (seconds) => this.#giveIn(seconds),
-      onMeasure: (seconds) => { this.offset = seconds; onMeasure(); },
+      onMeasure: (seconds) => {
+        this.offset = seconds;
+        this.meter.add(seconds, performance.now());
+        onMeasure();
+      },
       onBlocked: (blocked) => { this.blocked = blocked; this.#changed(); },
-    });
+      onLearned,
+    };
+    this.followers = { scheduled: new ScheduledFollower(hooks), bending: new Follower(hooks) };
+    /** The one that has the player. @type {ScheduledFollower | Follower} */
+    this.follower = this.followers.bending;
     this.pulse = setInterval(() => this.#pulse(), PULSE_MS);
   }
 
@@ -96,7 +127,7 @@ export class Conductor {
     this.onChange = () => undefined;
     this.leave();
     clearInterval(this.pulse);
-    this.follower.stop();
+    for (const follower of Object.values(this.followers)) follower.stop();
   }
 
   #reset() {
@@ -106,6 +137,10 @@ export class Conductor {
     this.isHost = false;
     this.driving = false;
     this.audience = 1;
+    this.slowestMs = 0;
+    this.roomError = null;
+    this.meter = new Meter();
+    clearTimeout(this.preloading);
     this.stalled = false;
     this.starvedSince = 0;
     this.heardAt = 0;
@@ -116,12 +151,15 @@ export class Conductor {
   /** @param {Link} link @param {RoomState} state */
   enter(link, state) {
     this.leave();
+    this.webaudio.prepare();
     this.link = link;
+    link.startReports(() => this.#report());
     this.apply(state);
   }
 
   leave() {
     this.link?.stopSync();
+    this.link?.stopReports();
     this.link = null;
     this.deck.clear();
     this.#reset();
@@ -144,6 +182,23 @@ export class Conductor {
     } else this.unsaid = false;
     if (becomesHost) this.#startDriving();
     this.#changed();
+  }
+
+  /** @param {import('../core/types.js').RoomTimingPayload} timing */
+  setTiming({ round_trip_ms: roundTripMs, error_ms: errorMs }) {
+    this.slowestMs = roundTripMs;
+    this.roomError = errorMs;
+    this.#changed();
+  }
+
+  /** @param {number | null} player milliseconds */
+  #error(player) { return player === null ? null : player + (this.link?.clock.uncertaintyMs || 0); }
+
+  #report() {
+    const { clock } = this.link ?? {};
+    if (!clock?.ready) return null;
+    const report = { round_trip_ms: clock.rttMs, error_ms: this.#error(this.meter.take()) };
+    return this.deck.player ? { ...report, player: this.deck.player.kind } : report;
   }
 
   /** @param {number} count */
@@ -182,13 +237,28 @@ export class Conductor {
   // What everybody does.
 
   /** Inside a tap. */
-  unlock() { this.follower.unlock(); }
+  unlock() {
+    this.webaudio.unlock();
+    this.follower.unlock();
+  }
 
   /** @param {number} volume from 0 to 1 @param {boolean} muted */
   setVolume(volume, muted) { this.deck.setVolume(volume, muted); }
 
   /** @param {number} seconds */
   setTrim(seconds) { this.trim = seconds; }
+
+  /** Another loudspeaker, perhaps: what was known of its delay says nothing any more. */
+  deviceChanged() {
+    this.webaudio.deviceChanged();
+    this.follower.retarget();
+  }
+
+  /** Decodes what is likely to come next, once what is on has begun well. @param {Song} song */
+  expect(song) {
+    clearTimeout(this.preloading);
+    this.preloading = setTimeout(() => { if (song.audio_url) this.webaudio.preload(song); }, PRELOAD_AFTER_MS);
+  }
 
   /** Tries a song that failed once more. */
   retry() { if (this.deck.song) void this.#load(this.deck.song); }
@@ -200,6 +270,12 @@ export class Conductor {
     return Math.min(held, this.deck.duration() ?? POSITION_LIMIT);
   }
 
+  /** What this device plays at this moment, whatever the room does. */
+  heard() {
+    const { player, phase } = this.deck;
+    return { position: player?.position() ?? 0, moving: phase === 'ready' && player !== null && !player.paused() };
+  }
+
   /** @returns {View} */
   view() {
     const { song, phase, problem } = this.deck;
@@ -208,8 +284,19 @@ export class Conductor {
       playing: this.timeline.playing || this.stalled,
       buffering: this.stalled || this.starvedSince > 0,
       blocked: this.blocked && this.timeline.playing,
+      player: phase === 'ready' ? this.deck.player?.kind ?? null : null,
       duration: this.deck.duration(), isHost: this.isHost, offset: this.offset,
+      error: this.#error(this.meter.typical(performance.now())), roomError: this.roomError,
     };
+  }
+
+  /** @param {Player | null} ready */
+  #follow(ready) {
+    const { scheduled, bending } = this.followers;
+    const own = ready === this.webaudio;
+    this.follower = own ? scheduled : bending;
+    scheduled.attach(own ? this.webaudio : null);
+    bending.attach(own ? null : ready);
   }
 
   #changed() { this.onChange(); }
@@ -285,7 +372,8 @@ export class Conductor {
 
   #leadMs() {
     if (this.audience < 2) return LEAD_ALONE_MS;
-    return Math.min(LEAD_MOST_MS, LEAD_MS + 2 * (this.link?.clock.rttMs || 0));
+    const slowest = Math.max(this.slowestMs, this.link?.clock.rttMs || 0);
+    return Math.min(LEAD_MOST_MS, LEAD_MS + LEAD_TRIPS * slowest);
   }
 
   /** @param {number} ahead seconds by which the host's player is ahead of its own timeline */

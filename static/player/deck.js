@@ -1,4 +1,5 @@
 import { PlayerError } from './player.js';
+import { NotDecodable } from './web-audio-player.js';
 
 /**
  * @typedef {import('./player.js').Player} Player
@@ -20,7 +21,7 @@ export class Deck {
   #loads = 0;
 
   /**
-   * @param {{audio: Player, youtube: Player}} players
+   * @param {{webaudio: Player, audio: Player, youtube: Player}} players
    * @param {(ready: Player | null) => void} onChange after every change of phase, with the player if it could play
    */
   constructor(players, onChange) {
@@ -35,7 +36,7 @@ export class Deck {
   async put(song) {
     const load = ++this.#loads;
     const current = () => load === this.#loads;
-    const player = !song ? null : song.youtube_video_id ? this.players.youtube : this.players.audio;
+    const player = !song ? null : song.youtube_video_id ? this.players.youtube : this.players.webaudio;
     // Nobody steers the player while it changes its song.
     this.#turn(song ? 'loading' : 'empty', song);
     if (this.player && this.player !== player) this.player.unload();
@@ -43,17 +44,28 @@ export class Deck {
     this.player = player;
     if (!song || !player) return false;
     try {
-      await player.load(song);
+      await this.#load(player, song, current);
     } catch (error) {
       if (!current()) return false;
       if (!(error instanceof PlayerError)) console.warn(error);
-      player.unload();
+      this.player?.unload();
       this.#turn('failed', song, error instanceof PlayerError ? error.message : 'This song could not be played here.');
       return false;
     }
     if (!current()) return false;
     this.#turn('ready', song);
     return true;
+  }
+
+  /** @param {Player} player @param {Song} song @param {() => boolean} current */
+  async #load(player, song, current) {
+    try {
+      await player.load(song);
+    } catch (error) {
+      if (!(error instanceof NotDecodable) || !current()) throw error;
+      this.player = this.players.audio;
+      await this.player.load(song);
+    }
   }
 
   /** Takes the song off; the elements stay, and may be given to another. */
@@ -69,6 +81,7 @@ export class Deck {
 
   /** @param {number} volume from 0 to 1 @param {boolean} muted */
   setVolume(volume, muted) {
+    this.players.webaudio.setVolume(volume, muted);
     this.players.audio.setVolume(volume, muted);
     this.players.youtube.setVolume(volume, muted);
   }

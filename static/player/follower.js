@@ -15,6 +15,7 @@ import { PlaybackBlocked } from './player.js';
  * @property {(seconds: number) => void} onAdrift a player that yields is this far ahead of the room
  * @property {(seconds: number | null) => void} onMeasure measured error, positive when ahead; null when unknown
  * @property {(blocked: boolean) => void} onBlocked
+ * @property {(player: Player) => void} onLearned the habits of a player are known better now
  */
 
 const STEP_MS = 20;
@@ -24,10 +25,12 @@ const PAUSED_TOLERANCE = 0.02;
 const END_MARGIN = 0.05;
 const BEND_SETTLE_MS = 350;
 // A small correction is inaudible and may take its time; a large one is worth being quick about.
-const BENDS = [{ above: 0.02, by: 0.03 }, { above: 0.005, by: 0.01 }, { above: 0, by: 0.003 }];
+const BENDS = [{ above: 0.02, by: 0.05 }, { above: 0.005, by: 0.03 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
 // A busy machine makes the position jitter for a moment; what was in sync is only moved on repeated word.
 const SURPRISE = 0.004;
 const WITNESSES = 3;
+// What is close enough is looked at for longer before it is moved: the position itself wanders by a millisecond or two.
+const CALM_LOOKS = 8;
 const LEARN = 0.5;
 const LAG_LIMIT = 0.6;
 const COOLDOWN_LIMIT_MS = 12_000;
@@ -51,6 +54,8 @@ export class Follower {
     this.inSync = false;
     /** @type {number[]} */
     this.surprises = [];
+    /** @type {number[]} */
+    this.calm = [];
     this.seekAllowedAt = 0;
     this.cooldownMs = 0;
     /** @type {'startLag' | 'seekLag' | null} */
@@ -98,6 +103,7 @@ export class Follower {
     this.reads = [];
     this.inSync = false;
     this.surprises = [];
+    this.calm = [];
     this.learning = null;
     clearTimeout(this.bendTimer);
     this.player?.setRate(this.hooks.target()?.rate ?? 1);
@@ -192,9 +198,18 @@ export class Follower {
     const error = this.#believable(median(this.reads));
     this.reads = [];
     if (error === null) return;
-    this.hooks.onMeasure(error);
     this.#learn(player, error);
-    this.#correct(player, target, error, now);
+    this.calm = this.inSync ? [...this.calm, error] : [];
+    if (!this.inSync) {
+      this.hooks.onMeasure(error);
+      this.#correct(player, target, error, now);
+      return;
+    }
+    this.hooks.onMeasure(median(this.calm));
+    if (this.calm.length < CALM_LOOKS) return;
+    const calmError = median(this.calm);
+    this.calm = this.calm.slice(1);
+    this.#correct(player, target, calmError, now);
   }
 
   /**
@@ -224,6 +239,7 @@ export class Follower {
       habits[this.learning] = clamp(habits[this.learning] - LEARN * error, 0, LAG_LIMIT);
     }
     this.learning = null;
+    this.hooks.onLearned(player);
   }
 
   /** @param {Player} player @param {Target} target @param {number} error @param {number} now */
@@ -262,6 +278,7 @@ export class Follower {
     const by = BENDS.find((bend) => size > bend.above)?.by ?? 0.003;
     const lasts = (size / (by * rate)) * 1000;
     player.setRate(rate * (1 - Math.sign(error) * by));
+    this.calm = [];
     this.bendTimer = setTimeout(() => player.setRate(rate), lasts);
     this.settledAt = now + lasts + BEND_SETTLE_MS;
   }

@@ -13,9 +13,10 @@
  * @property {number} startLag seconds from play() to the sound; learned on this device
  * @property {number} seekLag seconds a seek while playing costs; learned on this device
  * @property {number} cueAhead seconds ahead of the room at which a start is prepared
+ * @property {boolean} [scheduled] whether it can be told to be at a place at a moment; then nothing has to be learned
  *
  * @typedef {object} Player
- * @property {'audio' | 'youtube'} kind
+ * @property {'webaudio' | 'audio' | 'youtube'} kind
  * @property {Habits} habits
  * @property {(song: Song) => Promise<void>} load resolves when the song could play, rejects with a PlayerError
  * @property {() => void} unload

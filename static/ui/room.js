@@ -51,6 +51,7 @@ export function roomPage(actions, device) {
   const transport = transportView(actions.transport, device);
   const people = peopleView(actions);
   const picker = songPicker(actions.picker);
+  const trim = trimView(actions.transport, device);
 
   leave.addEventListener('click', () => busy(leave, actions.leave, actions.fail));
   copy.addEventListener('click', () => busy(copy, actions.copyLink, actions.fail));
@@ -69,13 +70,14 @@ export function roomPage(actions, device) {
       h('div', { class: 'stage-box' }, stage.element, stage.frame, unlock),
       h('div', { class: 'now' }, songTitle, artists, h('div', { class: 'problem-row' }, problem, retry)),
       transport.element),
-    h('div', { class: 'room-side' }, picker.element, people.element, trimView(actions.transport, device)));
+    h('div', { class: 'room-side' }, picker.element, people.element, trim.element));
 
   return {
     element,
     videoPlace: stage.frame,
     tick: transport.tick,
     measured: transport.measured,
+    setTrim: trim.set,
     focus() { title.focus({ preventScroll: true }); },
     /** @param {RoomShown} next */
     update(next) {

@@ -1,5 +1,6 @@
 import { clock, h, setText } from './dom.js';
 import { icon } from './icons.js';
+import { findLateness } from './lateness.js';
 
 /**
  * @typedef {import('../player/conductor.js').View} MusicView
@@ -10,11 +11,13 @@ import { icon } from './icons.js';
  * @property {() => void} pause
  * @property {(seconds: number) => void} seek
  * @property {() => number} position
+ * @property {() => { position: number, moving: boolean }} heard what this device plays at this moment
  * @property {(change: Partial<Device>) => void} tune
+ * @property {(quiet: boolean) => void} hush keeps the music quiet for as long as something else is to be heard
  */
 
 const KEY_SEEK_MS = 250;
-const OFFSET_KEPT_MS = 4000;
+const CLOSE_MS = 60;
 
 /** @param {TransportActions} actions @param {Device} device */
 export function transportView(actions, device) {
@@ -29,20 +32,27 @@ export function transportView(actions, device) {
   const offset = offsetView();
   let playing = false;
   let held = false;
-  let keyTimer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let keyTimer;
+  let byKey = false;
 
   play.addEventListener('click', () => (playing ? actions.pause() : actions.play()));
   seek.addEventListener('input', () => {
     held = true;
     show(Number(seek.value));
   });
+  seek.addEventListener('keydown', () => { byKey = true; });
+  seek.addEventListener('pointerdown', () => { byKey = false; });
   seek.addEventListener('change', () => {
     // Held arrow keys change the value many times a second; the room needs only the last.
     clearTimeout(keyTimer);
-    keyTimer = setTimeout(() => {
+    const jump = () => {
       held = false;
       actions.seek(Number(seek.value));
-    }, KEY_SEEK_MS);
+    };
+    if (byKey) keyTimer = setTimeout(jump, KEY_SEEK_MS);
+    else jump();
+    byKey = false;
   });
 
   /** @param {number} seconds */
@@ -53,11 +63,12 @@ export function transportView(actions, device) {
     seek.setAttribute('aria-valuetext', `${clock(seconds)} of ${clock(max)}`);
   }
 
+  const element = h('div', { class: 'transport', testid: 'transport' },
+    h('div', { class: 'seek-row' }, now, seek, total),
+    h('div', { class: 'play-row' }, volumeView(actions, device), play, offset.element),
+    hint);
   return {
-    element: h('div', { class: 'transport' },
-      h('div', { class: 'seek-row' }, now, seek, total),
-      h('div', { class: 'play-row' }, volumeView(actions, device), play, offset.element),
-      hint),
+    element,
     /** @param {MusicView} music @param {string} hostName */
     update(music, hostName) {
       const { isHost, song, phase } = music;
@@ -81,6 +92,8 @@ export function transportView(actions, device) {
     },
     measured: offset.update,
     tick() {
+      const { position, moving } = actions.heard();
+      Object.assign(element.dataset, { heard: position.toFixed(3), heardAt: Date.now(), moving });
       if (held) return;
       const seconds = actions.position();
       const whole = String(Math.floor(seconds));
@@ -90,35 +103,36 @@ export function transportView(actions, device) {
   };
 }
 
-/** This device's own distance from the room, said modestly. */
+/** How far this device is from the room, said modestly. */
 function offsetView() {
-  const element = h('p', { class: 'offset', testid: 'sync-offset' });
-  /** @type {{at: number, size: number}[]} */
-  let measured = [];
-  /** @type {number | null} */
-  let last = null;
+  const words = h('span');
+  const element = h('p', { class: 'offset', testid: 'sync-offset' }, words);
+  let alone = false;
   return {
     element,
     /** @param {MusicView} music */
-    update({ offset, playing, phase, buffering, blocked }) {
-      const time = performance.now();
-      measured = measured.filter(({ at }) => time - at < OFFSET_KEPT_MS);
-      // Null: the room has jumped, and what was measured before says nothing about now.
-      if (offset === null) measured = [];
-      else if (offset !== last) measured.push({ at: time, size: Math.abs(offset) * 1000 });
-      last = offset;
+    update(music) {
+      const { offset, error, roomError, playing, phase, buffering, blocked, player } = music;
+      alone = music.alone ?? alone;
       const silent = phase !== 'ready' || !playing || blocked;
-      const typical = measured.map(({ size }) => size).sort((a, b) => a - b)[measured.length >> 1];
-      const close = typical !== undefined && typical < 60;
+      const close = error !== null && error < CLOSE_MS;
+      const room = roomError === null || alone ? '' : ` · room ±${atLeastOne(roomError)} ms`;
       element.dataset.state = silent ? 'silent' : buffering ? 'wait' : close ? 'good' : 'wait';
-      setText(element, silent ? ''
+      element.dataset.player = player ?? '';
+      element.dataset.ms = offset === null ? '' : (offset * 1000).toFixed(2);
+      element.dataset.error = error === null ? '' : error.toFixed(2);
+      setText(words, silent ? ''
         : buffering ? 'waiting for data…'
-          : typical === undefined ? 'finding the beat…'
-            : close ? `in sync ±${Math.max(1, Math.round(typical))} ms`
-              : `${Math.round(typical)} ms off, catching up…`);
+          : error === null ? 'finding the beat…'
+            : !close ? `${Math.round(error)} ms off, catching up…`
+              : alone ? `playing on without a connection, ±${atLeastOne(error)} ms`
+                : `in sync ±${atLeastOne(error)} ms${room}`);
     },
   };
 }
+
+/** @param {number} ms */
+function atLeastOne(ms) { return Math.max(1, Math.round(ms)); }
 
 /** @param {TransportActions} actions @param {Device} device */
 function volumeView(actions, device) {
@@ -149,7 +163,7 @@ function volumeView(actions, device) {
 }
 
 /**
- * For loudspeakers that are late by themselves (Bluetooth): nothing in the browser can measure them.
+ * For loudspeakers that are later than the browser knows (Bluetooth, televisions).
  * @param {TransportActions} actions @param {Device} device
  */
 export function trimView(actions, device) {
@@ -161,13 +175,29 @@ export function trimView(actions, device) {
     setText(value, `${Number(slider.value) > 0 ? '+' : ''}${slider.value} ms`);
     slider.style.setProperty('--done', `${(Number(slider.value) + 500) / 10}%`);
   }
+  /** @param {number} trimMs */
+  function set(trimMs) {
+    slider.value = String(trimMs);
+    show();
+  }
   slider.addEventListener('input', () => {
     actions.tune({ trimMs: Number(slider.value) });
     show();
   });
+  const find = h('button', {
+    class: 'button small', type: 'button', testid: 'find-lateness',
+    onclick: () => findLateness({
+      hush: actions.hush,
+      use: (trimMs) => {
+        actions.tune({ trimMs });
+        set(trimMs);
+      },
+    }),
+  }, icon('wave'), 'Find out');
   show();
-  return h('details', { class: 'trim', testid: 'trim-panel' },
+  const element = h('details', { class: 'trim', testid: 'trim-panel' },
     h('summary', {}, icon('tune'), 'Loudspeaker late?'),
-    h('p', { class: 'soft' }, 'Bluetooth boxes and televisions sound a little late. Play that much earlier on this device:'),
-    h('label', { class: 'trim-row', htmlFor: 'trim' }, h('span', { class: 'unseen' }, 'Milliseconds earlier'), slider, value));
+    h('p', { class: 'soft' }, 'Bluetooth boxes and televisions sound a little late. Play that much earlier through this one:'),
+    h('label', { class: 'trim-row', htmlFor: 'trim' }, h('span', { class: 'unseen' }, 'Milliseconds earlier'), slider, value), find);
+  return { element, set };
 }

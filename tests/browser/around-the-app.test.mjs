@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { AxeBuilder } from '@axe-core/playwright';
 import { tokenClaims } from '../../static/core/session.js';
 import { startTutti, unlimited } from '../support/server.mjs';
-import { befriend, byId, logIn, PASSWORD, person, playsPast, register, rowOf, silent, startBrowser } from './people.mjs';
+import { befriend, byId, isBetween, logIn, PASSWORD, person, playsPast, register, rowOf, silent, startBrowser } from './people.mjs';
 
 const STORY_MS = 60_000;
 /** More than there is on any page. */
@@ -118,7 +118,7 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     for (let back = 0; back < 3; back += 1) await page.keyboard.press('PageDown');
     await playsPast(kay, 30);
     await page.keyboard.press('Home');
-    await page.waitForFunction(() => /** @type {HTMLAudioElement} */ (document.querySelector('audio')).currentTime < 10);
+    await isBetween(kay, 0, 10);
 
     await tabTo(page, 'close-room');
     await page.keyboard.press('Enter');

@@ -71,15 +71,24 @@ export async function befriend(one, other) {
   await other.page.waitForSelector(rowOf('friend', one.username));
 }
 
-/** @param {Person} who @param {number} seconds */
+/**
+ * What a page plays at this moment, as it says itself: `[data-heard]` seconds of the song at `[data-heard-at]`, and whether it moves.
+ * @param {Person} who @param {number} seconds
+ */
 export const playsPast = (who, seconds) => who.page.waitForFunction((least) => {
-  const audio = /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'));
-  return audio && !audio.paused && audio.currentTime > least;
+  const told = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="transport"]'))?.dataset;
+  return told?.moving === 'true' && Number(told.heard) > least;
 }, seconds);
+
+/** @param {Person} who @param {number} from seconds @param {number} to */
+export const isBetween = (who, from, to) => who.page.waitForFunction(([least, most]) => {
+  const told = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="transport"]'))?.dataset;
+  return Number(told?.heard) >= least && Number(told?.heard) <= most;
+}, [from, to]);
 
 /** @param {Person} who */
 export const silent = ({ page }) => page.waitForFunction(
-  () => /** @type {HTMLAudioElement | null} */ (document.querySelector('[data-testid="audio"]'))?.paused,
+  () => /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="transport"]'))?.dataset.moving === 'false',
 );
 
 /** The page's own measurement says that it has found its place. @param {{page: Page}} who */

@@ -145,7 +145,7 @@ async function takePictures(browser, url) {
     await page.fill(byId('seek'), String(MOMENT_S));
     await page.locator(byId('seek')).blur();
     await page.waitForFunction(
-      (least) => /** @type {HTMLAudioElement} */ (document.querySelector('audio')).currentTime > least,
+      (least) => Number(/** @type {HTMLElement} */ (document.querySelector('[data-testid="transport"]')).dataset.heard) > least,
       MOMENT_S,
     );
     await page.waitForFunction(() => /±\d ms/.test(document.querySelector('[data-testid="sync-offset"]')?.textContent ?? ''));
