@@ -1,0 +1,164 @@
+// From a recording of all listeners to figures: how far apart they are, how soon they were together, and what was torn.
+
+import { WINDOW } from './place.mjs';
+import { SAMPLE_RATE } from './song.mjs';
+
+const HOP = SAMPLE_RATE / 5;
+const HALF_S = WINDOW / 2 / SAMPLE_RATE;
+/** What is below this for so long is a hole in the music: the songs of the rig are never quiet. */
+const SILENT = 32;
+const HOLE_S = 0.01;
+const LEAST_HEARD = 0.6;
+const CLOSE_MS = 10;
+/** Together for so long is together to stay. */
+const STAYING_S = 2;
+/** Further than bending the rate may carry anybody between two windows, seconds. */
+const JUMP_S = 0.012;
+
+/**
+ * @typedef {object} Window
+ * @property {number} at its middle, seconds of the recording
+ * @property {(number | null)[]} positions where each listener is in the song, seconds; null where nothing can be recognised
+ * @property {(number | null)[]} songs which song each listener hears
+ * @property {boolean[]} heard
+ * @property {number | null} spreadMs the largest distance between any two; null unless all are placed
+ */
+
+/**
+ * @typedef {{ song?: number, beyond?: number, silent?: boolean }} Goal a song and seconds of it, or nothing to be heard
+ *
+ * @param {import('./sound.mjs').Recording} recording
+ * @param {import('./place.mjs').Song[]} songs the likeliest first
+ * @returns {Window[]}
+ */
+export function windowsOf({ channels }, songs) {
+  /** @type {({ at: number, position: number, song: number } | null)[]} */
+  const last = channels.map(() => null);
+  /** @type {Window[]} */
+  const windows = [];
+  for (let start = 0; start + WINDOW <= channels[0].length; start += HOP) {
+    const at = start / SAMPLE_RATE + HALF_S;
+    const heard = channels.map((channel) => loud(channel, start) >= LEAST_HEARD);
+    /** @type {({ position: number, song: number } | null)[]} */
+    const places = [];
+    for (const [index, channel] of channels.entries()) {
+      const known = last[index];
+      const own = known && { position: known.position + at - known.at, song: known.song };
+      const guesses = [own, ...places].filter((guess) => guess !== null);
+      places.push(heard[index] ? place(channel, start, songs, guesses) : null);
+      const found = places[index];
+      if (found) last[index] = { at, ...found };
+    }
+    const positions = places.map((found) => found && found.position);
+    const all = places.every((found) => found !== null && found.song === places[0]?.song);
+    const placed = /** @type {number[]} */ (positions);
+    windows.push({ at, heard, positions, songs: places.map((found) => found && found.song), spreadMs: all ? 1000 * (Math.max(...placed) - Math.min(...placed)) : null });
+  }
+  return windows;
+}
+
+/**
+ * @param {Int16Array} channel @param {number} start @param {import('./place.mjs').Song[]} songs
+ * @param {{ position: number, song: number }[]} guesses
+ */
+function place(channel, start, songs, guesses) {
+  for (const { position, song } of guesses) {
+    const found = songs[song].near(channel, start, position);
+    if (found) return { position: found.position, song };
+  }
+  for (const [song, each] of songs.entries()) {
+    const found = each.search(channel, start);
+    if (found) return { position: found.position, song };
+  }
+  return null;
+}
+
+/** The share of a window that is not silent. @param {Int16Array} channel @param {number} start */
+function loud(channel, start) {
+  const piece = 240;
+  let count = 0;
+  for (let at = start; at + piece <= start + WINDOW; at += piece) if (!quiet(channel, at, piece)) count += 1;
+  return count / Math.floor(WINDOW / piece);
+}
+
+/** @param {Int16Array} channel @param {number} at @param {number} samples */
+function quiet(channel, at, samples) {
+  for (let i = at; i < at + samples; i += 1) if (channel[i] > SILENT || channel[i] < -SILENT) return false;
+  return true;
+}
+
+/** @param {number[]} values @param {number} share */
+export function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : null;
+}
+
+/**
+ * @param {Window[]} windows
+ * @param {number} from seconds of the recording @param {number} to
+ */
+export function spreadOf(windows, from, to) {
+  const part = windows.filter(({ at }) => at - HALF_S >= from && at + HALF_S <= to);
+  const spreads = part.flatMap(({ spreadMs }) => spreadMs ?? []);
+  const sounding = part.filter(({ heard }) => heard.some(Boolean));
+  return {
+    medianMs: quantile(spreads, 0.5), p95Ms: quantile(spreads, 0.95), worstMs: quantile(spreads, 1), windows: spreads.length,
+    missing: sounding.length ? 1 - spreads.length / sounding.length : 0,
+  };
+}
+
+/**
+ * Seconds from a moment until all are within 10 ms, and stay so for two seconds.
+ *
+ * @param {Window[]} windows
+ * @param {number} from seconds of the recording
+ * @param {Goal} goal where they are to be
+ * @returns {number | null} null: never
+ */
+export function togetherAfter(windows, from, { song = 0, beyond = 0, silent = false } = {}) {
+  /** @param {Window} window */
+  const close = ({ spreadMs, positions, songs, heard }) => (silent ? !heard.some(Boolean) : spreadMs !== null && spreadMs < CLOSE_MS
+    && songs.every((each) => each === song) && positions.every((position) => (position ?? 0) >= beyond));
+  const later = windows.filter(({ at }) => at >= from);
+  const first = later.find((one, index) => {
+    const following = later.slice(index).filter(({ at }) => at <= one.at + STAYING_S);
+    return following.length > 1 && following.every(close);
+  });
+  // A window is named by its middle: what it says had begun half a window before.
+  return first ? Math.max(0, first.at - HALF_S - from) : null;
+}
+
+/**
+ * Holes: silences of 10 ms to a second and a half while the others sound. Jumps: places skipped or played twice.
+ *
+ * @param {import('./sound.mjs').Recording} recording
+ * @param {Window[]} windows
+ * @param {number} from seconds of the recording @param {number} to
+ */
+export function tearsOf({ channels }, windows, from, to) {
+  const piece = Math.round((HOLE_S / 2) * SAMPLE_RATE);
+  let holes = 0;
+  for (const channel of channels) {
+    let since = -1;
+    const end = Math.min(channel.length, to * SAMPLE_RATE) - piece;
+    for (let at = Math.floor(from * SAMPLE_RATE); at < end; at += piece) {
+      if (quiet(channel, at, piece)) since = since < 0 ? at : since;
+      else {
+        const lasted = since < 0 ? 0 : (at - since) / SAMPLE_RATE;
+        if (lasted >= HOLE_S && lasted < 1.5) holes += 1;
+        since = -1;
+      }
+    }
+  }
+  let jumps = 0;
+  const part = windows.filter(({ at }) => at - HALF_S >= from && at + HALF_S <= to);
+  for (let index = 1; index < part.length; index += 1) {
+    const [before, now] = [part[index - 1], part[index]];
+    now.positions.forEach((position, listener) => {
+      const earlier = before.positions[listener];
+      if (position === null || earlier === null) return;
+      if (Math.abs(position - earlier - (now.at - before.at)) > JUMP_S) jumps += 1;
+    });
+  }
+  return { holes, jumps };
+}

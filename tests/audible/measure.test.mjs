@@ -1,0 +1,92 @@
+// The measure itself, against recordings that are known because they were made here.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seededRandom } from '../client/support.mjs';
+import { spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
+import { Song } from './place.mjs';
+import { makeSong, SAMPLE_RATE } from './song.mjs';
+
+const samples = [makeSong(30, 1), makeSong(20, 2)];
+const songs = samples.map((each) => new Song(each));
+
+/**
+ * What a listener plays: silence until `from`, then the song from `position` on.
+ * @param {number} seconds
+ * @param {{ from?: number, position: number, rate?: number, song?: number }} line
+ */
+function listener(seconds, { from = 0, position, rate = 1, song = 0 }) {
+  return Int16Array.from({ length: seconds * SAMPLE_RATE }, (_, i) => {
+    const at = i / SAMPLE_RATE - from;
+    if (at < 0) return 0;
+    const place = (position + at * rate) * SAMPLE_RATE;
+    const whole = Math.floor(place);
+    return Math.round(0.7 * (samples[song][whole] * (1 - place + whole) + samples[song][whole + 1] * (place - whole)));
+  });
+}
+
+/** @param {Int16Array[]} channels */
+const measured = (channels) => windowsOf({ channels, startedAtMs: 0 }, songs);
+
+/** @param {number | null} actual @param {number} expected @param {number} within */
+function assertNear(actual, expected, within) {
+  assert.ok(actual !== null && Math.abs(actual - expected) <= within, `${actual} instead of ${expected}`);
+}
+
+test('known distances are found to a hundredth of a millisecond, near and far', () => {
+  for (const apart of [0, 0.003, 0.027, 0.25, 4.2]) {
+    const windows = measured([listener(5, { position: 3 }), listener(5, { position: 3 + apart })]);
+    const { medianMs, worstMs, missing } = spreadOf(windows, 0, 5);
+    assertNear(medianMs, apart * 1000, 0.01);
+    assertNear(worstMs, apart * 1000, 0.02);
+    assert.equal(missing, 0);
+  }
+});
+
+test('so are those of a listener whose rate is bent', () => {
+  for (const rate of [0.97, 0.995, 1.003, 1.01]) {
+    const windows = measured([listener(6, { position: 3 }), listener(6, { position: 3, rate })]);
+    assert.ok(windows.every(({ spreadMs }) => spreadMs !== null), `at ${rate}`);
+    for (const { at, spreadMs } of windows) assertNear(spreadMs, Math.abs(rate - 1) * at * 1000, 0.7);
+  }
+});
+
+test('noise of others and another loudness do not matter', () => {
+  const random = seededRandom(9);
+  const noisy = listener(4, { position: 5.1 }).map((sample) => sample / 4 + (random() - 0.5) * 2000);
+  assertNear(spreadOf(measured([listener(4, { position: 5 }), noisy]), 0, 4).medianMs, 100, 0.05);
+});
+
+test('a late joiner is together from when it sounds', () => {
+  const windows = measured([listener(12, { position: 2 }), listener(12, { position: 6.7, from: 4.7 })]);
+  assertNear(togetherAfter(windows, 3.5), 1.2, 0.2);
+  assert.equal(togetherAfter(measured([listener(8, { position: 2 }), listener(8, { position: 2.02 })]), 0), null);
+});
+
+test('together at the wrong place, or in the last song, does not count', () => {
+  const windows = measured([listener(6, { position: 2 }), listener(6, { position: 2 })]);
+  assert.equal(togetherAfter(windows, 0, { song: 1 }), null);
+  assertNear(togetherAfter(windows, 0, { beyond: 5 }), 2.9, 0.2);
+  const next = measured([listener(5, { position: 1, song: 1 }), listener(5, { position: 1, song: 1 })]);
+  assertNear(togetherAfter(next, 0, { song: 1 }), 0, 0.1);
+});
+
+test('holes and jumps are seen, and a bent rate is neither', () => {
+  const torn = listener(8, { position: 3 });
+  torn.fill(0, 3 * SAMPLE_RATE, 3.05 * SAMPLE_RATE);
+  torn.set(listener(2, { position: 9.03 }), 6 * SAMPLE_RATE);
+  const channels = [listener(8, { position: 3, rate: 1.01 }), torn];
+  const { holes, jumps } = tearsOf({ channels, startedAtMs: 0 }, measured(channels), 0, 8);
+  assert.equal(holes, 1);
+  assert.ok(jumps >= 1 && jumps <= 3, `${jumps} jumps`);
+  const whole = [listener(8, { position: 3, rate: 1.01 }), listener(8, { position: 3 })];
+  assert.deepEqual(tearsOf({ channels: whole, startedAtMs: 0 }, measured(whole), 0, 8), { holes: 0, jumps: 0 });
+});
+
+test('what is not the song is not placed', () => {
+  const random = seededRandom(10);
+  const noise = Int16Array.from({ length: 4 * SAMPLE_RATE }, () => (random() - 0.5) * 20_000);
+  const { windows, missing } = spreadOf(measured([listener(4, { position: 3 }), noise]), 0, 4);
+  assert.equal(windows, 0);
+  assert.equal(missing, 1);
+});

@@ -1,0 +1,43 @@
+// scripts/skew: how far apart several people hear the same song, from the sound itself.
+
+import { openHall } from './stage.mjs';
+import { scenarios } from './scenarios.mjs';
+
+/** Longer than this is left out of a quick run. */
+const LONG_S = 120;
+const args = process.argv.slice(2);
+const has = (/** @type {string} */ flag) => args.includes(flag);
+const value = (/** @type {string} */ flag) => (args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined);
+const only = value('--only');
+const chosen = scenarios.filter(({ title, brief, seconds }) => (
+  only ? title.includes(only) : has('--brief') ? brief : seconds <= LONG_S || !has('--quick')));
+const kinds = /** @type {('webaudio' | 'audio')[]} */ (value('--player') ? [value('--player')] : ['webaudio', 'audio']);
+const repeat = Number(value('--repeat') ?? 1);
+
+const HEAD = ['scenario', 'player', 'median ms', 'p95 ms', 'worst ms', 'within 10 ms after, s', 'holes', 'jumps', 'meter ±ms', 'machine full'];
+const number = (/** @type {number | null} */ amount, digits = 1) => (amount === null ? '–' : amount.toFixed(digits));
+const row = (/** @type {string[]} */ cells) => console.log(`| ${cells.join(' | ')} |`);
+
+const hall = await openHall({ long: chosen.some(({ seconds }) => seconds > LONG_S) });
+try {
+  row(HEAD);
+  row(HEAD.map(() => '---'));
+  for (const player of kinds) {
+    for (const scenario of chosen) {
+      for (let turn = 0; turn < repeat; turn += 1) {
+        const { title, busy, spread, together, tears, told } = await hall.play(scenario, player, has('--verbose'));
+        const after = together.map((one) => `${one.title} ${number(one.seconds, 2)}`).join(', ');
+        // What the pages themselves believe: the least sure of them.
+        const errors = told.flatMap((each) => each?.errorMs ?? []);
+        const meter = errors.length ? Math.max(...errors) : null;
+        const players = new Set(told.flatMap((each) => each?.player || []));
+        if (players.size > 1 || !players.has(player)) console.error(`${title}: played by ${[...players].join(', ')}`);
+        const missing = spread.missing > 0.02 ? ` (${Math.round(spread.missing * 100)} % not placed)` : '';
+        row([title + missing, player, number(spread.medianMs), number(spread.p95Ms), number(spread.worstMs), after,
+          String(tears.holes), String(tears.jumps), number(meter), `${Math.round(busy * 100)} %`]);
+      }
+    }
+  }
+} finally {
+  await hall.close();
+}

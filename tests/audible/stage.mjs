@@ -1,0 +1,160 @@
+// One evening after another on the same server and the same browsers.
+
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { byId } from '../browser/people.mjs';
+import { cast, createRoom } from '../support/api.mjs';
+import { startTutti, unlimited } from '../support/server.mjs';
+import { hurrySound, listener, openBrowsers } from './listeners.mjs';
+import { spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
+import { Song } from './place.mjs';
+import { makeSong, wavFile } from './song.mjs';
+import { startSound } from './sound.mjs';
+
+export const PEOPLE = 4;
+const LONG_S = 660;
+const SHORT_S = 150;
+/** After this a distance counts, and before it only the time it took. */
+const SETTLE_S = 3;
+const START_MS = 30_000;
+
+/** @param {number} seconds */
+const pause = (seconds) => new Promise((resolve) => { setTimeout(() => resolve(undefined), seconds * 1000); });
+
+/**
+ * A place that songs come from. Without CORS a page may play them, and not read them: then it takes `<audio>`.
+ * @param {Map<string, Buffer>} files
+ */
+async function songServer(files) {
+  const server = createServer((request, response) => {
+    const [, kind, name] = (request.url ?? '').split('/');
+    const file = files.get(name);
+    if (!file) return void response.writeHead(404).end();
+    const headers = {
+      'content-type': 'audio/wav', 'accept-ranges': 'bytes', 'cache-control': 'no-store',
+      ...(kind === 'open' ? { 'access-control-allow-origin': '*' } : {}),
+    };
+    const [, from, to] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '') ?? [];
+    if (from === undefined) return void response.writeHead(200, { ...headers, 'content-length': file.length }).end(file);
+    const end = Math.min(file.length - 1, to ? Number(to) : Infinity);
+    const range = `bytes ${from}-${end}/${file.length}`;
+    response.writeHead(206, { ...headers, 'content-range': range, 'content-length': end - Number(from) + 1 });
+    response.end(file.subarray(Number(from), end + 1));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  return {
+    /** @param {string} name @param {'webaudio' | 'audio'} player */
+    address: (name, player) => `http://127.0.0.1:${port}/${player === 'webaudio' ? 'open' : 'closed'}/${name}.wav`,
+    close: () => { server.closeAllConnections(); server.close(); },
+  };
+}
+
+/** How busy the machine is meanwhile: the share of half seconds in which hardly anything was left of it. */
+function watchMachine() {
+  const read = () => {
+    const times = readFileSync('/proc/stat', 'utf8').split('\n')[0].split(/ +/).slice(1, 9).map(Number);
+    return { idle: times[3] + times[4], all: times.reduce((sum, time) => sum + time, 0) };
+  };
+  let before = read();
+  let full = 0;
+  let looks = 0;
+  const timer = setInterval(() => {
+    const now = read();
+    looks += 1;
+    if ((now.idle - before.idle) / Math.max(1, now.all - before.all) < 0.1) full += 1;
+    before = now;
+  }, 500);
+  return () => {
+    clearInterval(timer);
+    return full / Math.max(1, looks);
+  };
+}
+
+/** @param {{ long: boolean }} options whether a song of eleven minutes is needed */
+export async function openHall({ long }) {
+  const samples = [makeSong(long ? LONG_S : SHORT_S, 1), makeSong(SHORT_S, 2)];
+  const songs = samples.map((each) => new Song(each));
+  const files = await songServer(new Map(samples.map((each, index) => [`${index}.wav`, wavFile(each)])));
+  const sound = await startSound(PEOPLE);
+  const browsers = await openBrowsers(sound, PEOPLE);
+  const tutti = await startTutti({ env: { ...unlimited, PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s', SOCKET_PING_TIMEOUT: '1s' } });
+  const users = await cast(tutti.url, 'ann', 'bob', 'cleo', 'dan');
+  let seed = 0;
+
+  return {
+    /**
+     * @param {import('./scenarios.mjs').Scenario} scenario
+     * @param {'webaudio' | 'audio'} player
+     * @param {boolean} [verbose]
+     */
+    async play(scenario, player, verbose = false) {
+      seed += 100;
+      const people = await Promise.all(users.map((user, index) => (
+        listener(browsers[index], user, scenario.faults?.[index] ?? {}, seed + index))));
+      hurrySound();
+      // New threads come with the first sound.
+      const hurrying = setInterval(hurrySound, 500);
+      const recorder = await sound.record();
+      const busyAfter = watchMachine();
+      const { room_id: roomId } = await createRoom(users[0]);
+      /** @type {{ title: string, at: number, goal?: import('./measure.mjs').Goal }[]} */
+      const marks = [];
+      /** @type {import('./scenarios.mjs').Stage['mark']} */
+      const mark = (title, goal) => { marks.push({ title, at: Date.now(), goal }); };
+      const leader = people[0].page;
+      const choose = async (/** @type {number} */ number) => {
+        await leader.fill(byId('song-link'), files.address(String(number), player));
+        await leader.click(byId('play-link'));
+      };
+      const coming = scenario.late ? people.slice(0, -1) : people;
+      for (const one of coming) {
+        await one.enter(roomId);
+        await one.page.waitForSelector(byId('room-title'));
+      }
+      await pause(2);
+      mark('start');
+      await choose(0);
+      await Promise.all(coming.map(({ page }) => page.waitForFunction(
+        () => document.querySelector('[data-testid="sync-offset"]')?.textContent, undefined, { timeout: START_MS })));
+      const began = Date.now();
+      await scenario.act?.({ people, roomId, mark, choose, listen: pause, restart: () => tutti.restart() });
+      if (scenario.seconds) await pause((scenario.settle ?? SETTLE_S) + scenario.seconds);
+      const told = await Promise.all(people.map(({ page }) => page.evaluate(() => {
+        const meter = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="sync-offset"]'));
+        const { player = '', error } = meter?.dataset ?? {};
+        return { player, errorMs: error ? Number(error) : null };
+      }).catch(() => null)));
+      const busy = busyAfter();
+      clearInterval(hurrying);
+      const recording = await recorder.stop();
+      await Promise.all(people.map((one) => one.close()));
+
+      const second = (/** @type {number} */ ms) => (ms - recording.startedAtMs) / 1000;
+      const windows = windowsOf(recording, songs);
+      const from = second(began) + (scenario.settle ?? SETTLE_S);
+      const end = recording.channels[0].length / 48_000;
+      if (verbose) {
+        for (const { at, positions, spreadMs } of windows) {
+          const base = positions.find((position) => position !== null) ?? 0;
+          console.error(at.toFixed(2), spreadMs?.toFixed(2) ?? '–', positions.map((position) => (
+            position === null ? '–' : ((position - base) * 1000).toFixed(2))).join(' '), base.toFixed(2));
+        }
+      }
+      return {
+        title: scenario.title, player, busy, told,
+        spread: spreadOf(windows, from, end),
+        together: marks.map(({ title, at, goal }) => ({ title, seconds: togetherAfter(windows, second(at), goal) })),
+        tears: tearsOf(recording, windows, from, end),
+      };
+    },
+
+    async close() {
+      await Promise.all(browsers.map((browser) => browser.close()));
+      await tutti.stop();
+      await sound.stop();
+      files.close();
+    },
+  };
+}
+
