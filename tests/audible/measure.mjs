@@ -93,12 +93,16 @@ export function quantile(values, share) {
   return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : null;
 }
 
-/**
- * @param {Window[]} windows
- * @param {number} from seconds of the recording @param {number} to
- */
-export function spreadOf(windows, from, to) {
-  const part = windows.filter(({ at }) => at - HALF_S >= from && at + HALF_S <= to);
+/** What is counted of a recording, in seconds of it. @typedef {{ from: number, to: number }} Span */
+
+/** @param {Window[]} windows @param {Span[]} spans */
+function within(windows, spans) {
+  return windows.filter(({ at }) => spans.some(({ from, to }) => at - HALF_S >= from && at + HALF_S <= to));
+}
+
+/** @param {Window[]} windows @param {Span[]} spans */
+export function spreadOf(windows, spans) {
+  const part = within(windows, spans);
   const spreads = part.flatMap(({ spreadMs }) => spreadMs ?? []);
   const sounding = part.filter(({ heard }) => heard.some(Boolean));
   return {
@@ -133,27 +137,15 @@ export function togetherAfter(windows, from, { song = 0, beyond = 0, silent = fa
  *
  * @param {import('./sound.mjs').Recording} recording
  * @param {Window[]} windows
- * @param {number} from seconds of the recording @param {number} to
+ * @param {Span[]} spans
  */
-export function tearsOf({ channels }, windows, from, to) {
-  const piece = Math.round((HOLE_S / 2) * SAMPLE_RATE);
-  let holes = 0;
-  for (const channel of channels) {
-    let since = -1;
-    const end = Math.min(channel.length, to * SAMPLE_RATE) - piece;
-    for (let at = Math.floor(from * SAMPLE_RATE); at < end; at += piece) {
-      if (quiet(channel, at, piece)) since = since < 0 ? at : since;
-      else {
-        const lasted = since < 0 ? 0 : (at - since) / SAMPLE_RATE;
-        if (lasted >= HOLE_S && lasted < 1.5) holes += 1;
-        since = -1;
-      }
-    }
-  }
+export function tearsOf({ channels }, windows, spans) {
+  const holes = spans.reduce((sum, span) => sum + channels.reduce((count, channel) => count + holesIn(channel, span), 0), 0);
+  const part = within(windows, spans);
   let jumps = 0;
-  const part = windows.filter(({ at }) => at - HALF_S >= from && at + HALF_S <= to);
   for (let index = 1; index < part.length; index += 1) {
     const [before, now] = [part[index - 1], part[index]];
+    if (now.at - before.at > (1.5 * HOP) / SAMPLE_RATE) continue;
     now.positions.forEach((position, listener) => {
       const earlier = before.positions[listener];
       if (position === null || earlier === null) return;
@@ -161,4 +153,21 @@ export function tearsOf({ channels }, windows, from, to) {
     });
   }
   return { holes, jumps };
+}
+
+/** @param {Int16Array} channel @param {Span} span */
+function holesIn(channel, { from, to }) {
+  const piece = Math.round((HOLE_S / 2) * SAMPLE_RATE);
+  let holes = 0;
+  let since = -1;
+  const end = Math.min(channel.length, to * SAMPLE_RATE) - piece;
+  for (let at = Math.floor(from * SAMPLE_RATE); at < end; at += piece) {
+    if (quiet(channel, at, piece)) since = since < 0 ? at : since;
+    else {
+      const lasted = since < 0 ? 0 : (at - since) / SAMPLE_RATE;
+      if (lasted >= HOLE_S && lasted < 1.5) holes += 1;
+      since = -1;
+    }
+  }
+  return holes;
 }

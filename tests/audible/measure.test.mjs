@@ -36,7 +36,7 @@ function assertNear(actual, expected, within) {
 test('known distances are found to a hundredth of a millisecond, near and far', () => {
   for (const apart of [0, 0.003, 0.027, 0.25, 4.2]) {
     const windows = measured([listener(5, { position: 3 }), listener(5, { position: 3 + apart })]);
-    const { medianMs, worstMs, missing } = spreadOf(windows, 0, 5);
+    const { medianMs, worstMs, missing } = spreadOf(windows, [{ from: 0, to: 5 }]);
     assertNear(medianMs, apart * 1000, 0.01);
     assertNear(worstMs, apart * 1000, 0.02);
     assert.equal(missing, 0);
@@ -54,7 +54,7 @@ test('so are those of a listener whose rate is bent', () => {
 test('noise of others and another loudness do not matter', () => {
   const random = seededRandom(9);
   const noisy = listener(4, { position: 5.1 }).map((sample) => sample / 4 + (random() - 0.5) * 2000);
-  assertNear(spreadOf(measured([listener(4, { position: 5 }), noisy]), 0, 4).medianMs, 100, 0.05);
+  assertNear(spreadOf(measured([listener(4, { position: 5 }), noisy]), [{ from: 0, to: 4 }]).medianMs, 100, 0.05);
 });
 
 test('a late joiner is together from when it sounds', () => {
@@ -76,17 +76,17 @@ test('holes and jumps are seen, and a bent rate is neither', () => {
   torn.fill(0, 3 * SAMPLE_RATE, 3.05 * SAMPLE_RATE);
   torn.set(listener(2, { position: 9.03 }), 6 * SAMPLE_RATE);
   const channels = [listener(8, { position: 3, rate: 1.01 }), torn];
-  const { holes, jumps } = tearsOf({ channels, startedAtMs: 0 }, measured(channels), 0, 8);
+  const { holes, jumps } = tearsOf({ channels, startedAtMs: 0 }, measured(channels), [{ from: 0, to: 8 }]);
   assert.equal(holes, 1);
   assert.ok(jumps >= 1 && jumps <= 3, `${jumps} jumps`);
   const whole = [listener(8, { position: 3, rate: 1.01 }), listener(8, { position: 3 })];
-  assert.deepEqual(tearsOf({ channels: whole, startedAtMs: 0 }, measured(whole), 0, 8), { holes: 0, jumps: 0 });
+  assert.deepEqual(tearsOf({ channels: whole, startedAtMs: 0 }, measured(whole), [{ from: 0, to: 8 }]), { holes: 0, jumps: 0 });
 });
 
 test('what is not the song is not placed', () => {
   const random = seededRandom(10);
   const noise = Int16Array.from({ length: 4 * SAMPLE_RATE }, () => (random() - 0.5) * 20_000);
-  const { windows, missing } = spreadOf(measured([listener(4, { position: 3 }), noise]), 0, 4);
+  const { windows, missing } = spreadOf(measured([listener(4, { position: 3 }), noise]), [{ from: 0, to: 4 }]);
   assert.equal(windows, 0);
   assert.equal(missing, 1);
 });

@@ -20,6 +20,7 @@ import { byId } from '../browser/people.mjs';
  * @property {number} seconds how long it is listened to
  * @property {number} [settle] seconds from the start that count for being together, not for the distance
  * @property {boolean} [late] the last one comes later
+ * @property {boolean} [leaves] the leader leaves: the others are compared
  * @property {boolean} [brief] belongs to the short form
  * @property {(stage: Stage) => Promise<void>} [act] what is done after the start, instead of listening
  */
@@ -64,7 +65,7 @@ export const scenarios = [
     },
   },
   {
-    title: 'the host is gone, and succeeded', seconds: 0,
+    title: 'the host is gone, and succeeded', seconds: 0, leaves: true,
     async act({ people, listen }) {
       await listen(5);
       await people[0].page.goto('about:blank');

@@ -8,7 +8,7 @@ import { startTutti, unlimited } from '../support/server.mjs';
 import { hurrySound, listener, openBrowsers } from './listeners.mjs';
 import { spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
 import { Song } from './place.mjs';
-import { makeSong, wavFile } from './song.mjs';
+import { makeSong, SAMPLE_RATE, wavFile } from './song.mjs';
 import { startSound } from './sound.mjs';
 
 export const PEOPLE = 4;
@@ -16,6 +16,7 @@ const LONG_S = 660;
 const SHORT_S = 150;
 /** After this a distance counts, and before it only the time it took. */
 const SETTLE_S = 3;
+const CHANGE_S = 2;
 const START_MS = 30_000;
 
 /** @param {number} seconds */
@@ -113,7 +114,7 @@ export async function openHall({ long }) {
         await one.page.waitForSelector(byId('room-title'));
       }
       await pause(2);
-      mark('start');
+      if (!scenario.late) mark('start');
       await choose(0);
       await Promise.all(coming.map(({ page }) => page.waitForFunction(
         () => document.querySelector('[data-testid="sync-offset"]')?.textContent, undefined, { timeout: START_MS })));
@@ -124,16 +125,20 @@ export async function openHall({ long }) {
         const meter = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="sync-offset"]'));
         const { player = '', error } = meter?.dataset ?? {};
         return { player, errorMs: error ? Number(error) : null };
-      }).catch(() => null)));
+      })));
       const busy = busyAfter();
       clearInterval(hurrying);
-      const recording = await recorder.stop();
+      const whole = await recorder.stop();
+      const recording = scenario.leaves ? { ...whole, channels: whole.channels.slice(1) } : whole;
       await Promise.all(people.map((one) => one.close()));
 
       const second = (/** @type {number} */ ms) => (ms - recording.startedAtMs) / 1000;
       const windows = windowsOf(recording, songs);
-      const from = second(began) + (scenario.settle ?? SETTLE_S);
-      const end = recording.channels[0].length / 48_000;
+      // From one change to the next, each with a moment to follow it.
+      const changes = marks.slice(scenario.late ? 0 : 1).map(({ at }) => second(at));
+      const starts = [...(scenario.late ? [] : [second(began) + (scenario.settle ?? SETTLE_S)]), ...changes.map((at) => at + CHANGE_S)];
+      const ends = [...(scenario.late ? changes.slice(1) : changes), recording.channels[0].length / SAMPLE_RATE];
+      const spans = starts.map((from, index) => ({ from, to: ends[index] }));
       if (verbose) {
         for (const { at, positions, spreadMs } of windows) {
           const base = positions.find((position) => position !== null) ?? 0;
@@ -143,9 +148,9 @@ export async function openHall({ long }) {
       }
       return {
         title: scenario.title, player, busy, told,
-        spread: spreadOf(windows, from, end),
+        spread: spreadOf(windows, spans),
         together: marks.map(({ title, at, goal }) => ({ title, seconds: togetherAfter(windows, second(at), goal) })),
-        tears: tearsOf(recording, windows, from, end),
+        tears: tearsOf(recording, windows, spans),
       };
     },
 
