@@ -32,7 +32,7 @@ export const scenarios = [
   { title: 'clean', seconds: 30, brief: true },
   { title: 'clocks wrong by +37 s and −2.5 s', faults: [{}, { wrongMs: 37_000 }, { wrongMs: -2500 }, {}], seconds: 30 },
   {
-    title: 'the same, and 80 ± 40 ms each way', seconds: 40, settle: 5, brief: true,
+    title: 'the same, and 80 ± 40 ms each way', seconds: 40, settle: 5,
     faults: [uneven, { wrongMs: 37_000, ...uneven }, { wrongMs: -2500, ...uneven }, uneven],
   },
   { title: 'one clock 200 ppm fast', faults: [{}, { ppm: 200 }, {}, {}], seconds: 60 },
@@ -46,7 +46,7 @@ export const scenarios = [
     },
   },
   {
-    title: 'pause, play, seek, next song', seconds: 0, brief: true,
+    title: 'pause, play, seek, next song', seconds: 0,
     async act({ people, mark, listen, choose }) {
       const { page } = people[0];
       await listen(5);
