@@ -35,6 +35,7 @@ const METRICS = new Map([
   ['tutti_playback_error_seconds', ['player']],
   ['tutti_playback_dropouts_total', ['player']],
   ['tutti_client_round_trip_seconds', []],
+  ['tutti_gateway_pong_seconds', []],
 ]);
 
 /** What Prometheus adds to each. */

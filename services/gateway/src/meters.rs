@@ -36,6 +36,9 @@ static OUT: LazyLock<HashMap<&'static str, Counter>> = LazyLock::new(|| {
 static FANOUT: LazyLock<Histogram> =
     LazyLock::new(|| metrics::histogram!("tutti_gateway_fanout_seconds"));
 
+static PONG: LazyLock<Histogram> =
+    LazyLock::new(|| metrics::histogram!("tutti_gateway_pong_seconds"));
+
 /// A client sent an event.
 pub(crate) fn event_in(name: &str) {
     if let Some(counter) = IN.get(name).or_else(|| IN.get(OTHER)) {
@@ -97,4 +100,9 @@ pub(crate) fn measured(
     )]
     let dropouts = dropouts.unwrap_or_default() as u64;
     metrics::counter!("tutti_playback_dropouts_total", "player" => player).increment(dropouts);
+}
+
+/// A ping was answered, so long after it was read: what a client's measurement of the clock is off by.
+pub(crate) fn ponged(after: Duration) {
+    PONG.record(after);
 }

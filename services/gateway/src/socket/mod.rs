@@ -224,6 +224,7 @@ impl Sessions {
 
     fn pong(&self, event: &ClientEvent, carrier: &Carrier) {
         let clock = &self.gateway.clock;
+        let read_at = Instant::now();
         let received_ms = clock.precise_ms();
         let client_time_ms = event
             .payload
@@ -237,6 +238,7 @@ impl Sessions {
             "sent_ms": clock.precise_ms(),
         });
         session::send_event(carrier, "pong", &payload);
+        meters::ponged(read_at.elapsed());
         session::accept(carrier, event.ack, payload);
     }
 }
