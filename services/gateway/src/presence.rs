@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tutti_common::{accounts, clock::UnixMs, rpc};
+use tutti_common::{accounts, rpc};
 use tutti_proto::{
     auth::watch_accounts_response::Event,
     rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest},
@@ -19,6 +19,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(3);
 
 /// For how long a measurement counts. Listeners measure every 10 s.
 const MEASURED_FOR: Duration = Duration::from_secs(30);
+
+/// For how long it is said again: the room service, which tells a room at most every 5 s, may have kept it to itself.
+const NEWS_FOR: Duration = Duration::from_secs(9);
 
 /// How many go into one call.
 const BATCH: usize = 1_000;
@@ -61,7 +64,6 @@ impl Gathering {
 pub(crate) async fn renew(gateway: &Gateway) {
     let mut tick = tokio::time::interval(RENEW_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut measured_until = UnixMs::default();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -69,8 +71,7 @@ pub(crate) async fn renew(gateway: &Gateway) {
         }
         let connections = gateway.hub.reports();
         meters::here(connections.len(), gateway.fanout.len());
-        let told_at = std::mem::replace(&mut measured_until, gateway.clock.now());
-        if let Err(status) = say_measured(gateway, told_at).await {
+        if let Err(status) = say_measured(gateway).await {
             tracing::debug!(%status, "cannot say what listeners measure");
         }
         // With none to report it still asks whether the room service is there.
@@ -94,9 +95,10 @@ pub(crate) async fn renew(gateway: &Gateway) {
 }
 
 /// Says what listeners have measured.
-async fn say_measured(gateway: &Gateway, told_at: UnixMs) -> Result<(), tonic::Status> {
-    let since = gateway.clock.now() - MEASURED_FOR;
-    for rooms in gateway.hub.measurements(since, told_at).chunks(BATCH) {
+async fn say_measured(gateway: &Gateway) -> Result<(), tonic::Status> {
+    let now = gateway.clock.now();
+    let measurements = gateway.hub.measurements(now - MEASURED_FOR, now - NEWS_FOR);
+    for rooms in measurements.chunks(BATCH) {
         let request = RenewConnectionsRequest {
             measurements: rooms.to_vec(),
             gateway_id: gateway.id.clone(),
