@@ -37,7 +37,7 @@ export const scenarios = [
   },
   { title: 'one clock 200 ppm fast', faults: [{}, { ppm: 200 }, {}, {}], seconds: 60 },
   {
-    title: 'a late joiner', seconds: 0, late: true, brief: true,
+    title: 'a late joiner', seconds: 0, late: true,
     async act({ people, roomId, mark, listen }) {
       await listen(6);
       mark('late joiner');
