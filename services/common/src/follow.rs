@@ -4,8 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message as _;
 use tokio::time::timeout;
 use tutti_proto::rooms::{RoomCloseReason, RoomClosed, RoomEvent, room_event::Event};
+
+use crate::{clock::UnixMs, redis};
 
 /// What comes from where a room's events are published.
 #[derive(Clone, Debug)]
@@ -14,6 +17,22 @@ pub enum Heard {
     Event(Arc<RoomEvent>),
     /// Some events are missing here.
     Gap,
+}
+
+impl From<redis::Heard> for Heard {
+    /// What cannot be read counts as missing.
+    fn from(heard: redis::Heard) -> Self {
+        match heard {
+            redis::Heard::Gap => Self::Gap,
+            redis::Heard::Message(message) => match RoomEvent::decode(message) {
+                Ok(event) => Self::Event(Arc::new(event)),
+                Err(error) => {
+                    tracing::error!(%error, "an event cannot be read");
+                    Self::Gap
+                }
+            },
+        }
+    }
 }
 
 /// How far somebody has heard of a room.
@@ -86,9 +105,10 @@ async fn how_it_ended(mut feed: impl Stream<Item = Heard> + Unpin) -> Option<Arc
 
 /// What those who were away when a room ended are told.
 #[must_use]
-pub fn closed_meanwhile(room_id: &str) -> RoomEvent {
+pub fn closed_meanwhile(room_id: &str, now: UnixMs) -> RoomEvent {
     RoomEvent {
         room_id: room_id.to_owned(),
+        at: Some(tutti_proto::timestamp(now.0)),
         revision: u64::MAX,
         is_last: true,
         event: Some(Event::RoomClosed(RoomClosed {
@@ -98,8 +118,8 @@ pub fn closed_meanwhile(room_id: &str) -> RoomEvent {
     }
 }
 
-/// A room's events after `first`, which is its snapshot and comes before them. `snapshot` fetches another one, `None` if
-/// the room is no longer there. Ends with the room, or after an error.
+/// A room's events after `first`, which is its snapshot and comes before them. `snapshot` fetches another one, or says by
+/// [`closed_meanwhile`] that the room is no longer there. Ends with the room, or after an error.
 ///
 /// `feed` must have been listened to before `first` was taken: what happens between the two is heard twice rather than
 /// not at all.
@@ -109,48 +129,43 @@ pub fn follow<S, E>(
     snapshot: impl FnMut() -> S + Send + 'static,
 ) -> impl Stream<Item = Result<Arc<RoomEvent>, E>> + Send
 where
-    S: Future<Output = Result<Option<RoomEvent>, E>> + Send,
+    S: Future<Output = Result<RoomEvent, E>> + Send,
     E: Send + 'static,
 {
-    let room_id = first.room_id.clone();
     let place = Place::after_snapshot(first.revision);
     let following = Some((Box::pin(feed), snapshot, place));
-    let events = stream::unfold(following, move |following| {
-        let room_id = room_id.clone();
-        async move {
-            let (mut feed, mut snapshot, mut place) = following?;
-            loop {
-                let event = match feed.next().await? {
-                    Heard::Event(event) => event,
-                    Heard::Gap => Arc::default(),
-                };
-                if let Some(Event::RoomTiming(_)) = event.event {
-                    return Some((Ok(event), Some((feed, snapshot, place))));
-                }
-                match place.turn_of(&event) {
-                    _ if event.event.is_none() => {}
-                    Turn::Old => continue,
-                    Turn::Next => {
-                        place = Place::after(&event);
-                        let is_over = matches!(event.event, Some(Event::RoomClosed(_)));
-                        return Some((Ok(event), (!is_over).then_some((feed, snapshot, place))));
-                    }
-                    Turn::TooEarly => {}
-                }
-                return Some(match snapshot().await {
-                    Ok(Some(event)) => {
-                        place = Place::after_snapshot(event.revision);
-                        (Ok(Arc::new(event)), Some((feed, snapshot, place)))
-                    }
-                    Ok(None) => {
-                        let end = timeout(STILL_COMING, how_it_ended(&mut feed)).await;
-                        let end = end.ok().flatten();
-                        let end = end.unwrap_or_else(|| Arc::new(closed_meanwhile(&room_id)));
-                        (Ok(end), None)
-                    }
-                    Err(error) => (Err(error), None),
-                });
+    let events = stream::unfold(following, |following| async {
+        let (mut feed, mut snapshot, mut place) = following?;
+        loop {
+            let event = match feed.next().await? {
+                Heard::Event(event) => event,
+                Heard::Gap => Arc::default(),
+            };
+            if let Some(Event::RoomTiming(_)) = event.event {
+                return Some((Ok(event), Some((feed, snapshot, place))));
             }
+            match place.turn_of(&event) {
+                _ if event.event.is_none() => {}
+                Turn::Old => continue,
+                Turn::Next => {
+                    place = Place::after(&event);
+                    let is_over = matches!(event.event, Some(Event::RoomClosed(_)));
+                    return Some((Ok(event), (!is_over).then_some((feed, snapshot, place))));
+                }
+                Turn::TooEarly => {}
+            }
+            return Some(match snapshot().await {
+                Ok(gone) if matches!(gone.event, Some(Event::RoomClosed(_))) => {
+                    let end = timeout(STILL_COMING, how_it_ended(&mut feed)).await;
+                    let end = end.ok().flatten();
+                    (Ok(end.unwrap_or_else(|| Arc::new(gone))), None)
+                }
+                Ok(event) => {
+                    place = Place::after_snapshot(event.revision);
+                    (Ok(Arc::new(event)), Some((feed, snapshot, place)))
+                }
+                Err(error) => (Err(error), None),
+            });
         }
     });
     stream::once(std::future::ready(Ok(Arc::new(first)))).chain(events)
@@ -166,7 +181,8 @@ mod tests {
     use futures_util::{StreamExt as _, stream};
     use tutti_proto::rooms::{Room, RoomClosed, RoomEvent, StateSynced, room_event::Event};
 
-    use super::{Heard, follow};
+    use super::{Heard, closed_meanwhile, follow};
+    use crate::clock::UnixMs;
 
     /// The event `before` in its change of `of` events.
     fn event(revision: u64, previous: u64, before: u32, of: u32) -> Heard {
@@ -193,7 +209,7 @@ mod tests {
     async fn told(feed: Vec<Heard>, later: Option<u64>) -> Vec<(char, u64, u32)> {
         let first = snapshot(10);
         let heard = follow(first, stream::iter(feed), move || async move {
-            Ok::<_, ()>(later.map(snapshot))
+            Ok::<_, ()>(later.map_or_else(|| closed_meanwhile("room", UnixMs(5)), snapshot))
         });
         heard
             .map(|event| {

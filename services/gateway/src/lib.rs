@@ -123,7 +123,7 @@ impl Gateway {
             id: ConnectionId::new().to_string(),
             identity: Identity::new(auth.clone(), clock.clone()),
             fanout: Fanout::new(
-                Feeds::new(room.clone(), bus),
+                Feeds::new(room.clone(), bus, clock.clone()),
                 clock.clone(),
                 shutdown.clone(),
             ),

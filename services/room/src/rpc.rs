@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use tonic::{Request, Response, Status, service::Routes};
 use tutti_common::{
-    follow::follow,
+    follow::{closed_meanwhile, follow},
     ids::{ConnectionId, RoomId, UserId},
     shutdown::Shutdown,
     status::{self, Violation},
@@ -325,9 +325,12 @@ impl pb::room_service_server::RoomService for RoomRpc {
             .await?
             .ok_or(RoomError::NotFound)?;
         let rooms = self.rooms.clone();
-        let events = follow(first, feed, move || {
+        let events = follow::<_, Status>(first, feed, move || {
             let rooms = rooms.clone();
-            async move { snapshot_event(&rooms, id).await.map_err(Status::from) }
+            async move {
+                let event = snapshot_event(&rooms, id).await?;
+                Ok(event.unwrap_or_else(|| closed_meanwhile(&id.to_string(), rooms.clock.now())))
+            }
         });
         let shutdown = self.shutdown.clone();
         let stream = events

@@ -371,6 +371,7 @@ async fn a_room_that_ended_unheard_is_found_to_be_gone() {
         matches!(end.event, Some(room_event::Event::RoomClosed(_))),
         "{end:?}"
     );
+    assert!(end.at.is_some(), "clients are told when: {end:?}");
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use prost::Message as _;
 use tonic::{Code, Status};
 use tutti_common::{
-    follow::{Heard, follow},
-    redis::{self, Bus, PREFIX, room_channel},
+    clock::SharedClock,
+    follow::{Heard, closed_meanwhile, follow},
+    redis::{Bus, PREFIX, room_channel},
     rpc::Transport,
 };
 use tutti_proto::rooms::{
@@ -23,14 +23,16 @@ pub(super) type Feed = BoxStream<'static, Result<Arc<RoomEvent>, Status>>;
 pub(crate) struct Feeds {
     rooms: RoomServiceClient<Transport>,
     bus: Option<Bus>,
+    clock: SharedClock,
 }
 
 impl Feeds {
     /// From the `bus` where there is one: then no death of a room service interrupts them.
-    pub(crate) fn new(room: Transport, bus: Option<Bus>) -> Self {
+    pub(crate) fn new(room: Transport, bus: Option<Bus>, clock: SharedClock) -> Self {
         Self {
             rooms: RoomServiceClient::new(room),
             bus,
+            clock,
         }
     }
 
@@ -52,13 +54,14 @@ impl Feeds {
             .map_err(|error| Status::unavailable(error.to_string()))?;
         let first = self.snapshot(room_id).await?;
         let (feeds, room_id) = (self.clone(), room_id.to_owned());
-        let events = follow(first, heard.map(read), move || {
+        let events = follow(first, heard.map(Heard::from), move || {
             let (feeds, room_id) = (feeds.clone(), room_id.clone());
             async move {
                 match feeds.snapshot(&room_id).await {
-                    Ok(event) => Ok(Some(event)),
-                    Err(status) if status.code() == Code::NotFound => Ok(None),
-                    Err(status) => Err(status),
+                    Err(status) if status.code() == Code::NotFound => {
+                        Ok(closed_meanwhile(&room_id, feeds.clock.now()))
+                    }
+                    answer => answer,
                 }
             }
         });
@@ -80,18 +83,5 @@ impl Feeds {
         let stream = self.rooms.clone().watch_room(request).await?.into_inner();
         let events = stream.map_ok(|heard| Arc::new(heard.event.unwrap_or_default()));
         Ok(events.boxed())
-    }
-}
-
-fn read(heard: redis::Heard) -> Heard {
-    match heard {
-        redis::Heard::Message(message) => match RoomEvent::decode(message) {
-            Ok(event) => Heard::Event(Arc::new(event)),
-            Err(error) => {
-                tracing::error!(%error, "an event cannot be read");
-                Heard::Gap
-            }
-        },
-        redis::Heard::Gap => Heard::Gap,
     }
 }

@@ -269,10 +269,8 @@ async fn take_in(rooms: LocalRooms, room: Arc<LocalRoom>, feeds: Feeds, clock: S
             }
             Err(status) if status.code() == Code::NotFound => {
                 // Whoever is still here was away when the room was closed.
-                room.audience().hear(&Arc::new(RoomEvent {
-                    at: Some(tutti_proto::timestamp(clock.now().0)),
-                    ..closed_meanwhile(&room.id)
-                }));
+                let closed = closed_meanwhile(&room.id, clock.now());
+                room.audience().hear(&Arc::new(closed));
                 room.link.send_replace(Link::Absent);
                 return;
             }

@@ -13,15 +13,14 @@ mod record;
 mod rooms;
 mod turns;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream::BoxStream};
-use prost::Message as _;
 use tutti_common::{
     clock::UnixMs,
     ids::{ConnectionId, RoomId, UserId},
-    redis::{Bus, Heard, NoAnswer, Redis, Script},
+    redis::{Bus, NoAnswer, Redis, Script},
 };
 use tutti_proto::rooms::RoomEvent;
 
@@ -94,20 +93,6 @@ impl RedisLive {
             presence_grace,
             room_empty_grace,
         }
-    }
-}
-
-/// What is said of a room, as its listeners get it.
-fn feed(room: RoomId, heard: Heard) -> Feed {
-    match heard {
-        Heard::Gap => Feed::Gap,
-        Heard::Message(message) => match RoomEvent::decode(message) {
-            Ok(event) => Feed::Event(Arc::new(event)),
-            Err(error) => {
-                tracing::error!(%room, %error, "an event cannot be read");
-                Feed::Gap
-            }
-        },
     }
 }
 
@@ -202,6 +187,6 @@ impl LiveState for RedisLive {
 
     async fn subscribe(&self, room: RoomId) -> Result<BoxStream<'static, Feed>, LiveError> {
         let heard = self.bus.listen(&self.keys.channel(room)).await?;
-        Ok(heard.map(move |heard| feed(room, heard)).boxed())
+        Ok(heard.map(Feed::from).boxed())
     }
 }
