@@ -60,10 +60,15 @@ pub async fn answer_by<T>(by: Instant, what: impl Future<Output = T>) -> T {
     ANSWER_BY.scope(by, what).await
 }
 
+/// Until when something may take that begins now, see [`answer_by`].
+fn deadline_of_what_begins(now: Instant) -> Instant {
+    let by = ANSWER_BY.try_with(|&by| by);
+    by.unwrap_or(now + DEADLINE).min(now + DEADLINE)
+}
+
 /// Waits for something that is no call as long as there is time, see [`answer_by`].
 pub async fn in_time<T>(what: impl Future<Output = T>) -> Result<T, Status> {
-    let by = ANSWER_BY.try_with(|&by| by);
-    let by = by.unwrap_or_else(|_| Instant::now() + DEADLINE);
+    let by = deadline_of_what_begins(Instant::now());
     let done = tokio::time::timeout_at(by.into(), what).await;
     done.map_err(|_| Status::deadline_exceeded("no answer in time"))
 }
@@ -135,8 +140,7 @@ pub fn as_caller(transport: Transport, key: &Secret) -> Transport {
         let deadline = if HASHING.contains(&method.as_str()) {
             begun + HASHING_DEADLINE
         } else {
-            let by = ANSWER_BY.try_with(|&by| by);
-            by.unwrap_or(begun + DEADLINE).min(begun + DEADLINE)
+            deadline_of_what_begins(begun)
         };
         let left = deadline.saturating_duration_since(begun);
         if let Ok(timeout) = HeaderValue::try_from(format!("{}m", left.as_millis())) {

@@ -338,17 +338,7 @@ impl Rooms {
         if change.durable {
             return Ok(None);
         }
-        let before = view.room.clone();
-        let after = View {
-            room: change.room.clone(),
-            ..view
-        };
-        if !self.carry_out(&before, change, now).await? {
-            return Ok(None);
-        }
-        let room = after.room.clone();
-        self.remembered.keep(after);
-        Ok(Some(room))
+        self.make(view, change, now).await
     }
 
     /// What plays where, for a participant.
@@ -515,25 +505,38 @@ impl Rooms {
                 turn = Some(self.turn(room).await?);
                 continue;
             }
-            let before = view.room.clone();
-            let after = View {
-                room: change.room.clone(),
-                ..view
-            };
-            // What the host says next is most likely about the room as it is then.
-            let is_to_remember = change.seats.is_empty() && !change.closed;
-            if self.carry_out(&before, change, now).await? {
-                let room = after.room.clone();
-                if is_to_remember && after.seat(room.host).is_some() {
-                    self.remembered.keep(after);
-                }
-                return Ok(Some(room));
+            if let Some(after) = self.make(view, change, now).await? {
+                return Ok(Some(after));
             }
             if place.is_none() {
                 place = Some(self.line.take(room).await);
             }
         }
         Err(RoomError::Contended)
+    }
+
+    /// Makes a change after a look. Returns the room afterwards, or `None` if another change came first.
+    async fn make(
+        &self,
+        view: View,
+        change: Change,
+        now: UnixMs,
+    ) -> Result<Option<Room>, RoomError> {
+        let before = view.room.clone();
+        let after = View {
+            room: change.room.clone(),
+            ..view
+        };
+        // What the host says next is most likely about the room as it is then.
+        let is_to_remember = change.seats.is_empty() && !change.closed;
+        if !self.carry_out(&before, change, now).await? {
+            return Ok(None);
+        }
+        let room = after.room.clone();
+        if is_to_remember && after.seat(room.host).is_some() {
+            self.remembered.keep(after);
+        }
+        Ok(Some(room))
     }
 
     /// First the record, then live state and those who watch: what anybody hears of is not lost.

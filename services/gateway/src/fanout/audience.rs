@@ -42,6 +42,17 @@ struct Member {
     leaving: Option<&'static str>,
 }
 
+impl Member {
+    fn new(connection: &Arc<Connection>, hears: Hears) -> Self {
+        Self {
+            connection: connection.clone(),
+            carrier: connection.carrier().clone(),
+            hears,
+            leaving: None,
+        }
+    }
+}
+
 enum Hears {
     /// Its join is under way; what comes meanwhile is kept.
     Later(Vec<Arc<RoomEvent>>),
@@ -120,12 +131,9 @@ impl Audience {
 
     /// A connection is about to join: what comes meanwhile is kept for it. One that hears already goes on.
     pub(super) fn expect(&mut self, connection: &Arc<Connection>) {
-        self.members.entry(connection.id).or_insert_with(|| Member {
-            connection: connection.clone(),
-            carrier: connection.carrier().clone(),
-            hears: Hears::Later(Vec::new()),
-            leaving: None,
-        });
+        self.members
+            .entry(connection.id)
+            .or_insert_with(|| Member::new(connection, Hears::Later(Vec::new())));
     }
 
     /// Whether a connection's join is done.
@@ -136,12 +144,7 @@ impl Audience {
 
     /// A connection is in and has what there was at `revision`: it hears what came after that.
     pub(super) fn admit(&mut self, connection: &Arc<Connection>, revision: u64) {
-        let member = Member {
-            connection: connection.clone(),
-            carrier: connection.carrier().clone(),
-            hears: Hears::After(revision),
-            leaving: None,
-        };
+        let member = Member::new(connection, Hears::After(revision));
         if let Some(before) = self.members.insert(connection.id, member)
             && let Hears::Later(kept) = before.hears
         {
