@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { story } from '../support/story.mjs';
-import { gather, OUTAGE_MS, report, stage, users } from './stage.mjs';
+import { OUTAGE_MS, allIsWell, gather, playing, report, stage, users } from './stage.mjs';
 
 /** @typedef {import('../support/wire.mjs').Wire} Wire */
 
@@ -23,28 +23,12 @@ async function playingRooms() {
     });
     gatherings.push(gathering);
   }
-  for (const { members } of gatherings) members[0].play();
-  await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
-  return gatherings;
+  return playing(gatherings);
 }
 
 /** @param {import('./people.mjs').Gathering[]} gatherings @param {number} since */
 const slowest = async (gatherings, since) =>
   Math.max(...(await Promise.all(gatherings.map((gathering) => gathering.recovered(since)))));
-
-/** @param {import('./people.mjs').Gathering[]} gatherings */
-async function allIsWell(gatherings) {
-  for (const gathering of gatherings) {
-    await gathering.members[0].settle();
-    await gathering.agreed();
-    await gathering.check(urls);
-    for (const person of gathering.members) {
-      assert.equal(person.times('user_left'), 0, 'nobody goes');
-      assert.equal(person.times('host_changed'), 0, 'the host stays');
-      person.leave();
-    }
-  }
-}
 
 /**
  * Breaks links for a while, and measures how long everybody waits for the music once they are whole.
@@ -66,7 +50,7 @@ function breakStory(name, links, breaking) {
     const ms = await slowest(gatherings, since);
     report(t, `${name}, for ${OUTAGE_MS / 1000} s`, `${refused} of ${syncs.length} updates of hosts \`UNAVAILABLE\``, ms);
     assert.ok(ms <= 5000, `${ms} ms`);
-    await allIsWell(gatherings);
+    await allIsWell(gatherings, urls);
   });
 }
 
@@ -87,7 +71,7 @@ story('everything between the parts takes 100 ms longer', async (t) => {
   const ms = await slowest(gatherings, performance.now());
   await Promise.all(links.map((link) => link.mend()));
   report(t, 'every link 100 ms slower', 'an update arrives later', ms);
-  await allIsWell(gatherings);
+  await allIsWell(gatherings, urls);
 });
 
 /** @type {[string, () => import('../support/wire.mjs').Meddle][]} */

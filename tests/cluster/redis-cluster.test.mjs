@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRoom, eventually } from '../support/api.mjs';
 import { story } from '../support/story.mjs';
 import { Gathering, Person } from './people.mjs';
-import { OUTAGE_MS, report, stage, users } from './stage.mjs';
+import { OUTAGE_MS, allIsWell, playing, report, stage, users } from './stage.mjs';
 
 const cluster = await stage({ redis: 'cluster' });
 const cast = await users(cluster.url, 12);
@@ -31,24 +31,7 @@ async function playingRooms() {
     }
     gatherings.push(new Gathering(room, people));
   }
-  for (const { members } of gatherings) members[0].play();
-  await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
-  return gatherings;
-}
-
-/** @param {Gathering[]} gatherings */
-async function allIsWell(gatherings) {
-  for (const gathering of gatherings) {
-    await gathering.members[0].settle();
-    await gathering.agreed();
-    await gathering.check(urls);
-    for (const person of gathering.members) {
-      assert.equal(person.times('(down)'), 0, 'sockets stay');
-      assert.equal(person.times('user_left'), 0);
-      assert.equal(person.times('host_changed'), 0);
-      person.leave();
-    }
-  }
+  return playing(gatherings);
 }
 
 story('rooms are on all nodes, and each keeps its keys in one slot', async () => {
@@ -59,7 +42,7 @@ story('rooms are on all nodes, and each keeps its keys in one slot', async () =>
       assert.equal(keys > 0, other === place, `${room_id} on node ${other}: ${keys} keys`);
     }
   }
-  await allIsWell(gatherings);
+  await allIsWell(gatherings, urls, { socketsStay: true });
 });
 
 story('a node that is emptied', async (t) => {
@@ -69,7 +52,7 @@ story('a node that is emptied', async (t) => {
   const ms = Math.max(...(await Promise.all(gatherings.map((gathering) => gathering.recovered(since)))));
   report(t, 'Redis Cluster: `FLUSHALL` on one of three nodes', 'nothing', ms);
   assert.ok(ms <= 3000, `${ms} ms`);
-  await allIsWell(gatherings);
+  await allIsWell(gatherings, urls, { socketsStay: true });
 });
 
 story('a node that is killed, and comes back empty', async (t) => {
@@ -87,5 +70,5 @@ story('a node that is killed, and comes back empty', async (t) => {
   report(t, `Redis Cluster: a node killed, and back empty after ${OUTAGE_MS / 1000} s`,
     `the music stays as it is; ${syncs.filter(({ error }) => error).length} of ${syncs.length} updates of hosts \`UNAVAILABLE\`; Redis took ${((up - since) / 1000).toFixed(1)} s of it`, up + ms - since);
   assert.ok(ms <= 5000, `${ms} ms`);
-  await allIsWell(gatherings);
+  await allIsWell(gatherings, urls, { socketsStay: true });
 });

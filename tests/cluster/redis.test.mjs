@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { story } from '../support/story.mjs';
-import { gather, OUTAGE_MS, report, stage, users } from './stage.mjs';
+import { OUTAGE_MS, gather, playing, report, stage, users } from './stage.mjs';
 
 const cluster = await stage();
 const cast = await users(cluster.url, 18);
@@ -12,9 +12,7 @@ const [redis] = cluster.redis.servers;
 async function playingRooms() {
   const gatherings = [];
   for (let place = 0; place < 3; place++) gatherings.push(await gather(cast.slice(6 * place, 6 * place + 6)));
-  for (const { members } of gatherings) members[0].play();
-  await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
-  return gatherings;
+  return playing(gatherings);
 }
 
 /**

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../support/api.mjs';
 import { story } from '../support/story.mjs';
-import { gather, report, stage, users } from './stage.mjs';
+import { allIsWell, gather, report, stage, users } from './stage.mjs';
 
 const cluster = await stage({ redis: 'sentinel' });
 const cast = await users(cluster.url, 15);
@@ -44,17 +44,7 @@ async function failover(t, fault, fail, repair) {
   const refused = syncs.filter(({ error }) => error).length;
   report(t, fault, `the music stays as it is; ${refused} of ${syncs.length} updates of hosts \`UNAVAILABLE\`; Sentinel took ${((named - since) / 1000).toFixed(1)} s of it`, named + ms - since);
   assert.ok(ms <= 5000, `${ms} ms after Sentinel was done`);
-  for (const gathering of gatherings) {
-    await gathering.members[0].settle();
-    await gathering.agreed();
-    await gathering.check(urls);
-    for (const person of gathering.members) {
-      assert.equal(person.times('(down)'), 0, 'sockets stay');
-      assert.equal(person.times('user_left'), 0);
-      assert.equal(person.times('host_changed'), 0);
-      person.leave();
-    }
-  }
+  await allIsWell(gatherings, urls, { socketsStay: true });
   await repair(former);
   // The former master follows the new one before the next story needs it.
   await eventually(async () => (await promoted.ask('INFO', 'replication')).includes('state=online'), 'the replica is back', { within: 30_000 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { api, createRoom, eventually, login } from '../support/api.mjs';
 import { isProblem } from '../support/expect.mjs';
 import { story } from '../support/story.mjs';
-import { gather, report, stage, users } from './stage.mjs';
+import { allIsWell, gather, playing, report, stage, users } from './stage.mjs';
 
 const cluster = await stage();
 const cast = await users(cluster.url, 20);
@@ -14,23 +14,7 @@ const urls = cluster.gateways.map(({ url }) => url);
 async function playingRooms(rooms, size) {
   const gatherings = [];
   for (let place = 0; place < rooms; place++) gatherings.push(await gather(cast.slice(size * place, size * (place + 1))));
-  for (const { members } of gatherings) members[0].play();
-  await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
-  return gatherings;
-}
-
-/** Nobody was lost, nothing that was acknowledged either. @param {import('./people.mjs').Gathering[]} gatherings */
-async function allIsWell(gatherings) {
-  for (const gathering of gatherings) {
-    await gathering.members[0].settle();
-    await gathering.agreed();
-    await gathering.check(urls);
-    for (const person of gathering.members) {
-      assert.equal(person.times('user_left'), 0);
-      assert.equal(person.times('host_changed'), 0);
-    }
-    for (const person of gathering.members) person.leave();
-  }
+  return playing(gatherings);
 }
 
 story('a room process that is killed takes no room with it', async (t) => {
@@ -46,7 +30,7 @@ story('a room process that is killed takes no room with it', async (t) => {
   await cluster.rooms[0].start();
   const again = performance.now();
   await Promise.all(gatherings.map((gathering) => gathering.recovered(again)));
-  await allIsWell(gatherings);
+  await allIsWell(gatherings, urls);
 });
 
 story('an auth process that is killed is missed for a moment by those who log in, and by nobody else', async (t) => {
@@ -73,7 +57,7 @@ story('an auth process that is killed is missed for a moment by those who log in
   report(t, '`kill -9` of an auth process', `those in rooms nothing; of those who logged in ${refused} were answered \`UNAVAILABLE\``, lastRefusal - since);
   await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
   for (const person of gatherings.flatMap(({ members }) => members)) assert.equal(person.times('(down)'), 0, 'sockets stay');
-  await allIsWell(gatherings);
+  await allIsWell(gatherings, urls);
 });
 
 story('a rolling restart of everything loses nothing that was acknowledged', async (t) => {
@@ -109,7 +93,7 @@ story('a rolling restart of everything loses nothing that was acknowledged', asy
   const syncs = gatherings.flatMap((gathering) => gathering.syncs);
   report(t, 'rolling restart of all seven processes',
     `those on a gateway that ends reconnect; ${syncs.filter(({ error }) => error).length} of ${syncs.length} updates and ${refused.length} of ${refused.length + acknowledged.length} new rooms \`UNAVAILABLE\``, took);
-  await allIsWell(gatherings);
+  await allIsWell(gatherings, urls);
 });
 
 story('an account, a friendship and a room are where they were after everything was restarted', async () => {

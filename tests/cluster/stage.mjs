@@ -1,6 +1,7 @@
 // What the files of this folder begin with: a cluster of one's own, rooms full of people, and a line for the table of
 // docs/faults.md.
 
+import assert from 'node:assert/strict';
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -59,6 +60,36 @@ export async function gather(members, { transports = ['websocket'], urls = [] } 
     people.push(await new Person(user, { transports, url: urls[place] }).enter(room));
   }
   return new Gathering(room, people);
+}
+
+/**
+ * The first of each plays, and everybody hears it.
+ * @param {Gathering[]} gatherings
+ */
+export async function playing(gatherings) {
+  for (const { members } of gatherings) members[0].play();
+  await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
+  return gatherings;
+}
+
+/**
+ * Everybody is where they were, hears the same, and has heard nothing that cannot be; then they leave.
+ * @param {Gathering[]} gatherings
+ * @param {string[]} urls the gateways to ask
+ * @param {{socketsStay?: boolean}} [expected]
+ */
+export async function allIsWell(gatherings, urls, { socketsStay = false } = {}) {
+  for (const gathering of gatherings) {
+    await gathering.members[0].settle();
+    await gathering.agreed();
+    await gathering.check(urls);
+    for (const person of gathering.members) {
+      if (socketsStay) assert.equal(person.times('(down)'), 0, 'sockets stay');
+      assert.equal(person.times('user_left'), 0, 'nobody goes');
+      assert.equal(person.times('host_changed'), 0, 'the host stays');
+      person.leave();
+    }
+  }
 }
 
 /**
