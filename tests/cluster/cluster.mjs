@@ -5,12 +5,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { binary, freePort, Program, removeFolder, temporaryFolder, whenUp } from '../support/program.mjs';
+import { SERVICE_KEYS } from '../support/parts.mjs';
 import { Wire } from '../support/wire.mjs';
 import { createDatabase, startPostgres, startRedis, startRedisCluster, startSentinel } from './engines.mjs';
 import { startHaproxy, startNginx } from './proxies.mjs';
-
-/** The keys by which the parts, and an operator, name themselves. */
-export const SERVICE_KEYS = 'gateway:gateway-key-1,room:room-key-1,ops:ops-key-1';
 
 const REDIS = { single: startRedis, sentinel: startSentinel, cluster: startRedisCluster };
 const PROXIES = { haproxy: startHaproxy, nginx: startNginx };

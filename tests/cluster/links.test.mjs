@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { story } from '../support/story.mjs';
-import { OUTAGE_MS, allIsWell, gather, playing, report, stage, users } from './stage.mjs';
+import { OUTAGE_MS, allIsWell, gather, leave, playing, report, stage, users } from './stage.mjs';
 
 /** @typedef {import('../support/wire.mjs').Wire} Wire */
 
@@ -51,6 +51,7 @@ function breakStory(name, links, breaking) {
     report(t, `${name}, for ${OUTAGE_MS / 1000} s`, `${refused} of ${syncs.length} updates of hosts \`UNAVAILABLE\``, ms);
     assert.ok(ms <= 5000, `${ms} ms`);
     await allIsWell(gatherings, urls);
+    leave(gatherings);
   });
 }
 
@@ -72,6 +73,7 @@ story('everything between the parts takes 100 ms longer', async (t) => {
   await Promise.all(links.map((link) => link.mend()));
   report(t, 'every link 100 ms slower', 'an update arrives later', ms);
   await allIsWell(gatherings, urls);
+  leave(gatherings);
 });
 
 /** @type {[string, () => import('../support/wire.mjs').Meddle][]} */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRoom, eventually } from '../support/api.mjs';
 import { isProblem } from '../support/expect.mjs';
 import { story } from '../support/story.mjs';
-import { gather, OUTAGE_MS, report, stage, users } from './stage.mjs';
+import { OUTAGE_MS, allIsWell, gather, report, stage, users } from './stage.mjs';
 
 const cluster = await stage({ wired: true });
 const cast = await users(cluster.url, 16);
@@ -53,16 +53,7 @@ async function outage(t, fault, begin, end) {
   assert.deepEqual(why, [], 'where the music is needs no record at once');
 
   for (const { room_id } of [before, room]) assert.equal((await writer.get(`/api/v1/rooms/${room_id}`)).status, 200);
-  for (const gathering of gatherings) {
-    await gathering.members[0].settle();
-    await gathering.agreed();
-    await gathering.check(urls);
-    for (const person of gathering.members) {
-      assert.equal(person.times('(down)'), 0, 'sockets stay');
-      assert.equal(person.times('user_left'), 0);
-      assert.equal(person.times('host_changed'), 0);
-    }
-  }
+  await allIsWell(gatherings, urls, { socketsStay: true });
   // What was accepted meanwhile is in the record: it is there when live state is not.
   const [redis] = cluster.redis.servers;
   const latest = gatherings.map((gathering) => /** @type {import('./people.mjs').Sync} */ (gathering.latest));

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRoom, eventually } from '../support/api.mjs';
 import { story } from '../support/story.mjs';
 import { Gathering, Person } from './people.mjs';
-import { OUTAGE_MS, allIsWell, playing, report, stage, users } from './stage.mjs';
+import { OUTAGE_MS, allIsWell, leave, playing, report, stage, users } from './stage.mjs';
 
 const cluster = await stage({ redis: 'cluster' });
 const cast = await users(cluster.url, 12);
@@ -43,6 +43,7 @@ story('rooms are on all nodes, and each keeps its keys in one slot', async () =>
     }
   }
   await allIsWell(gatherings, urls, { socketsStay: true });
+  leave(gatherings);
 });
 
 story('a node that is emptied', async (t) => {
@@ -53,6 +54,7 @@ story('a node that is emptied', async (t) => {
   report(t, 'Redis Cluster: `FLUSHALL` on one of three nodes', 'nothing', ms);
   assert.ok(ms <= 3000, `${ms} ms`);
   await allIsWell(gatherings, urls, { socketsStay: true });
+  leave(gatherings);
 });
 
 story('a node that is killed, and comes back empty', async (t) => {
@@ -71,4 +73,5 @@ story('a node that is killed, and comes back empty', async (t) => {
     `the music stays as it is; ${syncs.filter(({ error }) => error).length} of ${syncs.length} updates of hosts \`UNAVAILABLE\`; Redis took ${((up - since) / 1000).toFixed(1)} s of it`, up + ms - since);
   assert.ok(ms <= 5000, `${ms} ms`);
   await allIsWell(gatherings, urls, { socketsStay: true });
+  leave(gatherings);
 });

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { story } from '../support/story.mjs';
-import { OUTAGE_MS, gather, playing, report, stage, users } from './stage.mjs';
+import { OUTAGE_MS, allIsWell, gather, leave, playing, report, stage, users } from './stage.mjs';
 
 const cluster = await stage();
 const cast = await users(cluster.url, 18);
@@ -20,19 +20,12 @@ async function playingRooms() {
  * @param {import('./people.mjs').Gathering[]} gatherings
  */
 async function allIsAsBefore(gatherings) {
+  await allIsWell(gatherings, urls, { socketsStay: true });
   for (const gathering of gatherings) {
-    await gathering.members[0].settle();
-    await gathering.agreed();
-    await gathering.check(urls);
-    for (const person of gathering.members) {
-      assert.equal(person.times('(down)'), 0, 'sockets stay');
-      assert.equal(person.times('user_left'), 0, 'nobody goes');
-      assert.equal(person.times('host_changed'), 0, 'the host stays');
-    }
     const answer = await gathering.members[0].user.get(`/api/v1/rooms/${gathering.room_id}`);
     assert.deepEqual(answer.body.participants, gathering.members.map(({ user_id }) => user_id), 'in the order in which they came');
-    for (const person of gathering.members) person.leave();
   }
+  leave(gatherings);
 }
 
 /** @param {import('./people.mjs').Gathering[]} gatherings @param {number} since */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../support/api.mjs';
 import { story } from '../support/story.mjs';
-import { allIsWell, gather, report, stage, users } from './stage.mjs';
+import { allIsWell, gather, leave, report, stage, users } from './stage.mjs';
 
 const cluster = await stage({ redis: 'sentinel' });
 const cast = await users(cluster.url, 15);
@@ -45,6 +45,7 @@ async function failover(t, fault, fail, repair) {
   report(t, fault, `the music stays as it is; ${refused} of ${syncs.length} updates of hosts \`UNAVAILABLE\`; Sentinel took ${((named - since) / 1000).toFixed(1)} s of it`, named + ms - since);
   assert.ok(ms <= 5000, `${ms} ms after Sentinel was done`);
   await allIsWell(gatherings, urls, { socketsStay: true });
+  leave(gatherings);
   await repair(former);
   // The former master follows the new one before the next story needs it.
   await eventually(async () => (await promoted.ask('INFO', 'replication')).includes('state=online'), 'the replica is back', { within: 30_000 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { api, createRoom, eventually, login } from '../support/api.mjs';
 import { isProblem } from '../support/expect.mjs';
 import { story } from '../support/story.mjs';
-import { allIsWell, gather, playing, report, stage, users } from './stage.mjs';
+import { allIsWell, gather, leave, playing, report, stage, users } from './stage.mjs';
 
 const cluster = await stage();
 const cast = await users(cluster.url, 20);
@@ -31,6 +31,7 @@ story('a room process that is killed takes no room with it', async (t) => {
   const again = performance.now();
   await Promise.all(gatherings.map((gathering) => gathering.recovered(again)));
   await allIsWell(gatherings, urls);
+  leave(gatherings);
 });
 
 story('an auth process that is killed is missed for a moment by those who log in, and by nobody else', async (t) => {
@@ -58,6 +59,7 @@ story('an auth process that is killed is missed for a moment by those who log in
   await Promise.all(gatherings.map((gathering) => gathering.recovered(performance.now())));
   for (const person of gatherings.flatMap(({ members }) => members)) assert.equal(person.times('(down)'), 0, 'sockets stay');
   await allIsWell(gatherings, urls);
+  leave(gatherings);
 });
 
 story('a rolling restart of everything loses nothing that was acknowledged', async (t) => {
@@ -94,6 +96,7 @@ story('a rolling restart of everything loses nothing that was acknowledged', asy
   report(t, 'rolling restart of all seven processes',
     `those on a gateway that ends reconnect; ${syncs.filter(({ error }) => error).length} of ${syncs.length} updates and ${refused.length} of ${refused.length + acknowledged.length} new rooms \`UNAVAILABLE\``, took);
   await allIsWell(gatherings, urls);
+  leave(gatherings);
 });
 
 story('an account, a friendship and a room are where they were after everything was restarted', async () => {

@@ -73,7 +73,7 @@ export async function playing(gatherings) {
 }
 
 /**
- * Everybody is where they were, hears the same, and has heard nothing that cannot be; then they leave.
+ * Everybody is where they were, hears the same, and has heard nothing that cannot be.
  * @param {Gathering[]} gatherings
  * @param {string[]} urls the gateways to ask
  * @param {{socketsStay?: boolean}} [expected]
@@ -87,9 +87,13 @@ export async function allIsWell(gatherings, urls, { socketsStay = false } = {}) 
       if (socketsStay) assert.equal(person.times('(down)'), 0, 'sockets stay');
       assert.equal(person.times('user_left'), 0, 'nobody goes');
       assert.equal(person.times('host_changed'), 0, 'the host stays');
-      person.leave();
     }
   }
+}
+
+/** Everybody goes. @param {Gathering[]} gatherings */
+export function leave(gatherings) {
+  for (const person of gatherings.flatMap(({ members }) => members)) person.leave();
 }
 
 /**

@@ -1,8 +1,11 @@
 //! What live state promises, whatever engine keeps it.
 
+mod listening;
+
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
+use self::listening::{next, next_revision};
+use futures_util::future::join_all;
 use tutti_common::{
     clock::UnixMs,
     config::Secret,
@@ -197,21 +200,6 @@ async fn due(live: &Live, now: UnixMs) -> Vec<Due> {
     let mut due = live.due(now, 1_000).await.unwrap();
     due.sort_unstable();
     due
-}
-
-/// What comes next; it must be there already or soon.
-async fn next(feed: &mut BoxStream<'static, Feed>) -> Option<Feed> {
-    let patience = Duration::from_secs(20);
-    tokio::time::timeout(patience, feed.next())
-        .await
-        .expect("something is heard")
-}
-
-async fn next_revision(feed: &mut BoxStream<'static, Feed>) -> u64 {
-    match next(feed).await {
-        Some(Feed::Event(event)) => event.revision,
-        other => panic!("an event: {other:?}"),
-    }
 }
 
 async fn a_room_is_there_once_it_was_put_there(live: Live) {

@@ -4,9 +4,12 @@
 #[path = "../../common/tests/servers/mod.rs"]
 mod servers;
 
+mod listening;
+
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, future::join_all, stream::BoxStream};
+use self::listening::{next, next_revision};
+use futures_util::future::join_all;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use servers::{Server, eventually, redis_and_bus_at};
 use tutti_common::{
@@ -127,20 +130,6 @@ async fn act(live: &RedisLive, id: RoomId, user: UserId, command: domain::Comman
     after
 }
 
-async fn next(feed: &mut BoxStream<'static, Feed>) -> Option<Feed> {
-    let patience = Duration::from_secs(20);
-    tokio::time::timeout(patience, feed.next())
-        .await
-        .expect("something is heard")
-}
-
-async fn next_revision(feed: &mut BoxStream<'static, Feed>) -> i64 {
-    match next(feed).await {
-        Some(Feed::Event(event)) => event.revision.try_into().unwrap(),
-        other => panic!("an event: {other:?}"),
-    }
-}
-
 #[tokio::test]
 async fn a_room_comes_back_to_the_last_bit() {
     let Some(server) = Server::start().await else {
@@ -182,7 +171,7 @@ async fn of_two_processes_changes_one_wins_and_both_hear_of_it() {
     }
     for feed in &mut feeds {
         for revision in &made {
-            assert_eq!(next_revision(feed).await, *revision);
+            assert_eq!(next_revision(feed).await, revision.cast_unsigned());
         }
     }
 }
@@ -300,7 +289,10 @@ async fn a_killed_redis_is_missed_soon_and_found_again() {
     let again = Room { id, ..room(host) };
     live.restore(again, vec![seat(host)]).await.unwrap();
     let after = act(&live, id, host, plays(host, 2.0)).await;
-    assert_eq!(next_revision(&mut feed).await, after.revision.0);
+    assert_eq!(
+        next_revision(&mut feed).await,
+        after.revision.0.cast_unsigned()
+    );
 }
 
 #[tokio::test]
@@ -344,7 +336,7 @@ async fn a_redis_that_does_not_answer_is_not_waited_for() {
         }
     }
     let after = act(&live, id, host, plays(host, 2.0)).await;
-    while next_revision(&mut feed).await != after.revision.0 {}
+    while next_revision(&mut feed).await != after.revision.0.cast_unsigned() {}
 }
 
 #[tokio::test]
@@ -390,7 +382,10 @@ async fn an_emptied_redis_is_filled_once() {
     assert_eq!(due.len(), seats.len());
     // The subscription is no data.
     let after = act(&one, id, host, plays(host, 2.0)).await;
-    assert_eq!(next_revision(&mut feed).await, after.revision.0);
+    assert_eq!(
+        next_revision(&mut feed).await,
+        after.revision.0.cast_unsigned()
+    );
 }
 
 #[tokio::test]
