@@ -408,7 +408,7 @@ export class Conductor {
   #load(song) {
     this.stalled = false;
     this.starvedSince = 0;
-    return this.deck.put(song);
+    return this.deck.put(song, this.position());
   }
 
   // What happens by itself.

@@ -1,5 +1,4 @@
-import { PlayerError } from './player.js';
-import { NotDecodable } from './web-audio-player.js';
+import { NotDecodable, PlayerError } from './player.js';
 
 /**
  * @typedef {import('./player.js').Player} Player
@@ -31,9 +30,10 @@ export class Deck {
 
   /**
    * @param {Song | null} song
+   * @param {number} [from] seconds at which it will begin
    * @returns {Promise<boolean>} whether it is this song that can be played now
    */
-  async put(song) {
+  async put(song, from = 0) {
     const load = ++this.#loads;
     const current = () => load === this.#loads;
     const player = !song ? null : song.youtube_video_id ? this.players.youtube : this.players.webaudio;
@@ -43,29 +43,35 @@ export class Deck {
     this.player?.pause();
     this.player = player;
     if (!song || !player) return false;
+    return this.#load(player, current, from);
+  }
+
+  /** @param {Player} player @param {() => boolean} current @param {number} [from] @returns {Promise<boolean>} */
+  async #load(player, current, from) {
     try {
-      await this.#load(player, song, current);
+      await player.load(/** @type {Song} */ (this.song), from);
     } catch (error) {
-      if (!current()) return false;
-      if (!(error instanceof PlayerError)) console.warn(error);
-      this.player?.unload();
-      this.#turn('failed', song, error instanceof PlayerError ? error.message : 'This song could not be played here.');
-      return false;
+      return this.#fall(error, current);
     }
     if (!current()) return false;
-    this.#turn('ready', song);
+    this.#turn('ready', this.song);
+    // Of one that plays already the rest may still be lost.
+    player.rest?.catch((error) => this.#fall(error, current));
     return true;
   }
 
-  /** @param {Player} player @param {Song} song @param {() => boolean} current */
-  async #load(player, song, current) {
-    try {
-      await player.load(song);
-    } catch (error) {
-      if (!(error instanceof NotDecodable) || !current()) throw error;
+  /** @param {unknown} error @param {() => boolean} current @returns {Promise<boolean>} */
+  async #fall(error, current) {
+    if (!current()) return false;
+    this.player?.unload();
+    if (error instanceof NotDecodable && this.player !== this.players.audio) {
+      this.#turn('loading', this.song);
       this.player = this.players.audio;
-      await this.player.load(song);
+      return this.#load(this.player, current);
     }
+    if (!(error instanceof PlayerError)) console.warn(error);
+    this.#turn('failed', this.song, error instanceof PlayerError ? error.message : 'This song could not be played here.');
+    return false;
   }
 
   /** Takes the song off; the elements stay, and may be given to another. */

@@ -25,12 +25,15 @@ const PAUSED_TOLERANCE = 0.02;
 const END_MARGIN = 0.05;
 const BEND_SETTLE_MS = 350;
 // A small correction is inaudible and may take its time; a large one is worth being quick about.
-const BENDS = [{ above: 0.02, by: 0.05 }, { above: 0.005, by: 0.03 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
+const BENDS = [{ above: 0.008, by: 0.05 }, { above: 0.005, by: 0.03 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
 // A busy machine makes the position jitter for a moment; what was in sync is only moved on repeated word.
 const SURPRISE = 0.004;
 const WITNESSES = 3;
 // What is close enough is looked at for longer before it is moved: the position itself wanders by a millisecond or two.
 const CALM_LOOKS = 8;
+/** Reads this far apart are not of a position that has found itself; after so long it is busy, and the median has to do. */
+const STEADY = 0.0015;
+const UNSTEADY_MS = 600;
 const LEARN = 0.5;
 const LAG_LIMIT = 0.6;
 const COOLDOWN_LIMIT_MS = 12_000;
@@ -195,6 +198,10 @@ export class Follower {
     if (now < this.settledAt) return;
     this.reads.push(player.position() - target.position);
     if (this.reads.length < player.habits.samples) return;
+    if (!this.inSync && apart(this.reads) > STEADY && now < this.settledAt + UNSTEADY_MS) {
+      this.reads.shift();
+      return;
+    }
     const error = this.#believable(median(this.reads));
     this.reads = [];
     if (error === null) return;
@@ -225,9 +232,9 @@ export class Follower {
     this.surprises.push(error);
     if (this.surprises.length < WITNESSES) return null;
     const agreed = median(this.surprises);
-    const apart = Math.max(...this.surprises) - Math.min(...this.surprises);
+    const span = apart(this.surprises);
     this.surprises = this.surprises.slice(1);
-    return apart < Math.max(SURPRISE, Math.abs(agreed) / 4) ? agreed : null;
+    return span < Math.max(SURPRISE, Math.abs(agreed) / 4) ? agreed : null;
   }
 
   /** @param {Player} player @param {number} error */
@@ -290,6 +297,9 @@ function median(values) {
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
+
+/** @param {number[]} values */
+function apart(values) { return Math.max(...values) - Math.min(...values); }
 
 /** @param {number} value @param {number} low @param {number} high */
 function clamp(value, low, high) { return Math.min(high, Math.max(low, value)); }

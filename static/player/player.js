@@ -18,7 +18,8 @@
  * @typedef {object} Player
  * @property {'webaudio' | 'audio' | 'youtube'} kind
  * @property {Habits} habits
- * @property {(song: Song) => Promise<void>} load resolves when the song could play, rejects with a PlayerError
+ * @property {(song: Song, from?: number) => Promise<void>} load resolves when the song could play, from so many seconds on; rejects with a PlayerError
+ * @property {Promise<void>} [rest] of a song that could play before all of it was there: rejects with a PlayerError if that does not come
  * @property {() => void} unload
  * @property {() => number} position
  * @property {() => number | null} duration
@@ -35,6 +36,9 @@
 
 /** A song that cannot be played, with words for the listener. */
 export class PlayerError extends Error {}
+
+/** A song that is better played while it loads: too long to be decoded as a whole, too slow to come, or not to be read by a page. */
+export class NotDecodable extends PlayerError {}
 
 /** The browser refuses sound until the listener has tapped. */
 export class PlaybackBlocked extends Error {}

@@ -129,6 +129,13 @@ export class ScheduledFollower {
       return;
     }
     const inMs = startsAt === null ? 0 : ((startsAt - position) / rate) * 1000;
+    if (!player.covers(startsAt ?? position)) {
+      // Not decoded yet. It rests there, and is asked again until it is.
+      player.pause();
+      void player.seek(startsAt ?? position);
+      this.phase = 'resting';
+      return;
+    }
     player.startAt(startsAt ?? position, now + inMs, rate);
     this.settledAt = now + inMs + player.habits.settleMs;
     this.steeredAt = now;

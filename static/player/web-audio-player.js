@@ -1,28 +1,21 @@
-import { PlaybackBlocked, PlayerError } from './player.js';
+import { decodeSong } from './decoding.js';
+import { PlaybackBlocked } from './player.js';
 import { SoundClock } from './sound-clock.js';
 
 /** @typedef {import('./player.js').Player} Player @typedef {import('./player.js').Song} Song */
 
-/** A song that is better played while it loads: too long to be decoded as a whole, too slow to come, or not to be read by a page. */
-export class NotDecodable extends PlayerError {}
-
-// Decoded, a minute of stereo takes 23 MB.
-const MOST_S = 12 * 60;
-const MOST_ON_SMALL_DEVICE_S = 5 * 60;
-const SMALL_DEVICE_GB = 2;
-const MOST_BYTES = 64 * 2 ** 20;
-/** Who waits longer for the whole song would rather hear its beginning. */
-const DOWNLOAD_MS = 5_000;
 const KEPT_SONGS = 2;
 const RESUME_MS = 1_000;
 /** Context time between asking for a sound and its first sample: less may already be mixed. */
 const AHEAD_S = 0.04;
 const FADE_S = 0.008;
+/** What is this near to the end of what is decoded is not worth starting. */
+const LEFT_S = 0.1;
 /** A long buffer outlasts a moment in which the device is busy, and its delay is known and subtracted. */
 const BUFFER_S = 0.1;
 
 /**
- * A player of songs that are decoded as a whole. Each sound is scheduled on the clock of the sound itself, so it begins where it
+ * A player of songs that are decoded, their beginning first and then as a whole. Each sound is scheduled on the clock of the sound itself, so it begins where it
  * should to the sample, and its place is known and not measured.
  * @implements {Player}
  */
@@ -39,9 +32,13 @@ export class WebAudioPlayer {
     /** @type {AudioContext | null} */
     this.context = null;
     this.clock = new SoundClock();
-    /** @type {AudioBuffer | null} */
+    /** The song as far as it is decoded: its beginning first. @type {AudioBuffer | null} */
     this.buffer = null;
-    /** @type {Map<string, Promise<AudioBuffer>>} the latest last */
+    /** Seconds of the whole song. @type {number | null} */
+    this.length = null;
+    /** Rejects when no more than the beginning can be had. */
+    this.rest = Promise.resolve();
+    /** @type {Map<string, import('./decoding.js').Decoding>} the latest last */
     this.decoded = new Map();
     /** @type {{ node: AudioBufferSourceNode, gain: GainNode } | null} */
     this.voice = null;
@@ -90,39 +87,53 @@ export class WebAudioPlayer {
   /** Whether sound can be placed: the way is open, and its clock is known. */
   ready() { return this.awake() && this.clock.ready; }
 
-  /** @param {Song} song */
-  async load(song) {
+  /** @param {Song} song @param {number} [from] seconds at which it will begin */
+  async load(song, from = 0) {
     const load = ++this.loads;
     this.#silence(0);
     this.buffer = null;
-    const buffer = await this.#decode(song);
-    if (load === this.loads) {
-      this.buffer = buffer;
-      this.line = { when: 0, position: 0, rate: 1 };
-    }
+    const { beginning, whole } = this.#decode(song, from);
+    const { buffer, duration } = await beginning;
+    if (load !== this.loads) return;
+    this.buffer = buffer;
+    this.length = duration;
+    this.line = { when: 0, position: 0, rate: 1 };
+    this.rest = whole.then((all) => { if (load === this.loads) this.#complete(all); });
+    // Whoever has gone on to another song does not mind.
+    this.rest.catch(() => undefined);
+  }
+
+  /** What sounds goes on, to the sample, from the whole of the song. @param {AudioBuffer} whole */
+  #complete(whole) {
+    const { context, line } = this;
+    if (this.buffer === whole) return;
+    this.buffer = whole;
+    this.length = whole.duration;
+    if (!this.voice || !context) return;
+    const when = Math.max(line.when, context.currentTime + AHEAD_S);
+    this.#sound(when, line.position + (when - line.when) * line.rate, line.rate);
+    this.earlier = line;
   }
 
   /** Decodes what will be played next. @param {Song} song */
-  preload(song) { this.#decode(song).catch(() => undefined); }
+  preload(song) { this.#decode(song); }
 
-  /** @param {Song} song @returns {Promise<AudioBuffer>} */
-  #decode(song) {
+  /** @param {Song} song @param {number} [from] seconds */
+  #decode(song, from) {
     const address = song.audio_url ?? '';
-    const known = this.decoded.get(address);
+    const decoding = this.decoded.get(address) ?? decodeSong(song, this.#open(), from);
     this.decoded.delete(address);
-    const buffer = known ?? fetchSong(song).then((data) => this.#open().decodeAudioData(data).catch(() => {
-      throw new NotDecodable('This file is damaged, or in a format this browser cannot play.');
-    }));
-    this.decoded.set(address, buffer);
-    buffer.catch(() => { if (this.decoded.get(address) === buffer) this.decoded.delete(address); });
+    this.decoded.set(address, decoding);
+    decoding.whole.catch(() => { if (this.decoded.get(address) === decoding) this.decoded.delete(address); });
     for (const old of [...this.decoded.keys()].slice(0, -KEPT_SONGS)) this.decoded.delete(old);
-    return buffer;
+    return decoding;
   }
 
   unload() {
     this.loads += 1;
     this.#silence(0);
     this.buffer = null;
+    this.length = null;
   }
 
   /** Where the song is that is heard at this moment, seconds. */
@@ -137,11 +148,14 @@ export class WebAudioPlayer {
     return position + (at - when) * rate;
   }
 
-  duration() { return this.buffer?.duration ?? null; }
+  duration() { return this.length; }
 
   paused() { return this.voice === null; }
 
-  starved() { return false; }
+  /** Whether this place can be played yet. @param {number} position seconds */
+  covers(position) { return this.buffer !== null && (position < this.buffer.duration - LEFT_S || this.buffer.duration === this.length); }
+
+  starved() { return this.voice === null && this.buffer !== null && !this.covers(this.line.position); }
 
   async play() {
     await this.wake();
@@ -167,11 +181,19 @@ export class WebAudioPlayer {
    * @param {number} [rate]
    */
   startAt(position, pageMs, rate = 1) {
-    const { context, buffer } = this;
-    if (!context || !buffer || !this.volume) return;
+    const { context } = this;
+    if (!context) return;
     const wanted = this.clock.toContext(pageMs);
     const when = Math.max(wanted, context.currentTime + AHEAD_S);
-    const from = position + (when - wanted) * rate;
+    this.#sound(when, position + (when - wanted) * rate, rate);
+    // Not started yet, it stands where it will.
+    this.earlier = { ...this.line, rate: 0 };
+  }
+
+  /** @param {number} when context time @param {number} from position, seconds @param {number} rate */
+  #sound(when, from, rate) {
+    const { context, buffer } = this;
+    if (!context || !buffer || !this.volume) return;
     const before = this.voice;
     const gain = context.createGain();
     const node = context.createBufferSource();
@@ -184,8 +206,6 @@ export class WebAudioPlayer {
     const voice = { node, gain };
     this.voice = voice;
     this.line = { when, position: from, rate };
-    // Not started yet, it stands where it will.
-    this.earlier = { ...this.line, rate: 0 };
     node.onended = () => {
       gain.disconnect();
       if (this.voice === voice) {
@@ -240,50 +260,4 @@ function fadeOut({ node, gain }, when) {
   gain.gain.linearRampToValueAtTime(0, when + FADE_S);
   node.onended = () => gain.disconnect();
   node.stop(when + FADE_S);
-}
-
-/** @param {Song} song @returns {Promise<ArrayBuffer>} the file, if it may be decoded as a whole */
-async function fetchSong(song) {
-  if (!song.audio_url) throw new PlayerError('This song comes without an address to play from.');
-  const { deviceMemory = 8 } = /** @type {{ deviceMemory?: number }} */ (navigator);
-  const most = deviceMemory <= SMALL_DEVICE_GB ? MOST_ON_SMALL_DEVICE_S : MOST_S;
-  const giveUp = new AbortController();
-  const timer = setTimeout(() => giveUp.abort(), DOWNLOAD_MS);
-  try {
-    const lasts = song.duration ?? durationOf(song.audio_url, giveUp.signal);
-    const response = await fetch(song.audio_url, { signal: giveUp.signal });
-    const bytes = Number(response.headers.get('content-length'));
-    if (!response.ok || bytes > MOST_BYTES) throw new NotDecodable();
-    const [data, seconds] = await Promise.all([response.arrayBuffer(), lasts]);
-    if (seconds > most) throw new NotDecodable();
-    return data;
-  } catch {
-    // Refused by the other site, broken off, too late: whatever it was, `<audio>` asks again and says it in words.
-    throw new NotDecodable();
-  } finally {
-    clearTimeout(timer);
-    giveUp.abort();
-  }
-}
-
-/**
- * How long a song lasts, before it is decoded: an hour of it, decoded, would be more than a page may have.
- * @param {string} address
- * @param {AbortSignal} signal
- * @returns {Promise<number>} seconds
- */
-function durationOf(address, signal) {
-  return new Promise((resolve) => {
-    const probe = new Audio();
-    const done = (/** @type {number} */ seconds) => {
-      probe.removeAttribute('src');
-      probe.load();
-      resolve(seconds);
-    };
-    probe.preload = 'metadata';
-    probe.onloadedmetadata = () => done(probe.duration);
-    probe.onerror = () => resolve(Infinity);
-    signal.addEventListener('abort', () => done(Infinity));
-    probe.src = address;
-  });
 }

@@ -13,6 +13,7 @@ import { byId } from '../browser/people.mjs';
  * @property {(seconds: number) => Promise<void>} listen lets the music play
  * @property {(number: number) => Promise<void>} choose the leader puts a song on
  * @property {() => Promise<void>} restart the server ends and starts again
+ * @property {import('../cluster/cluster.mjs').Part[]} gateways those of a cluster
  *
  * @typedef {object} Scenario
  * @property {string} title
@@ -21,6 +22,7 @@ import { byId } from '../browser/people.mjs';
  * @property {number} [settle] seconds from the start that count for being together, not for the distance
  * @property {boolean} [late] the last one comes later
  * @property {boolean} [leaves] the leader leaves: the others are compared
+ * @property {boolean} [cluster] it plays on several processes behind a balancer
  * @property {boolean} [brief] belongs to the short form
  * @property {(stage: Stage) => Promise<void>} [act] what is done after the start, instead of listening
  */
@@ -78,6 +80,15 @@ export const scenarios = [
       await listen(5);
       await restart();
       await listen(20);
+    },
+  },
+  {
+    title: 'a gateway killed in the middle', seconds: 0, cluster: true,
+    async act({ gateways: [first], listen }) {
+      await listen(5);
+      await first.kill();
+      await listen(20);
+      await first.start();
     },
   },
   { title: '10 minutes steady', seconds: 600 },

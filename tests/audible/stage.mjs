@@ -3,6 +3,7 @@
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { byId } from '../browser/people.mjs';
+import { startCluster } from '../cluster/cluster.mjs';
 import { cast, createRoom } from '../support/api.mjs';
 import { startTutti, unlimited } from '../support/server.mjs';
 import { hurrySound, listener, openBrowsers } from './listeners.mjs';
@@ -18,6 +19,7 @@ const SHORT_S = 150;
 const SETTLE_S = 3;
 const CHANGE_S = 2;
 const START_MS = 30_000;
+const SETTINGS = { ...unlimited, PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s', SOCKET_PING_TIMEOUT: '1s' };
 
 /** @param {number} seconds */
 const pause = (seconds) => new Promise((resolve) => { setTimeout(() => resolve(undefined), seconds * 1000); });
@@ -79,8 +81,10 @@ export async function openHall({ long }) {
   const files = await songServer(new Map(samples.map((each, index) => [`${index}.wav`, wavFile(each)])));
   const sound = await startSound(PEOPLE);
   const browsers = await openBrowsers(sound, PEOPLE);
-  const tutti = await startTutti({ env: { ...unlimited, PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s', SOCKET_PING_TIMEOUT: '1s' } });
-  const users = await cast(tutti.url, 'ann', 'bob', 'cleo', 'dan');
+  const tutti = await startTutti({ env: SETTINGS });
+  const guests = await cast(tutti.url, 'ann', 'bob', 'cleo', 'dan');
+  /** @type {import('../cluster/cluster.mjs').Cluster | undefined} */
+  let cluster;
   let seed = 0;
 
   return {
@@ -91,6 +95,8 @@ export async function openHall({ long }) {
      */
     async play(scenario, player, verbose = false) {
       seed += 100;
+      if (scenario.cluster) cluster ??= await startCluster({ env: SETTINGS, auths: 1, rooms: 1, gateways: 2 });
+      const users = scenario.cluster && cluster ? await cast(cluster.url, 'ann', 'bob', 'cleo', 'dan') : guests;
       const people = await Promise.all(users.map((user, index) => (
         listener(browsers[index], user, scenario.faults?.[index] ?? {}, seed + index))));
       hurrySound();
@@ -119,7 +125,7 @@ export async function openHall({ long }) {
       await Promise.all(coming.map(({ page }) => page.waitForFunction(
         () => document.querySelector('[data-testid="sync-offset"]')?.textContent, undefined, { timeout: START_MS })));
       const began = Date.now();
-      await scenario.act?.({ people, roomId, mark, choose, listen: pause, restart: () => tutti.restart() });
+      await scenario.act?.({ people, roomId, mark, choose, listen: pause, restart: () => tutti.restart(), gateways: cluster?.gateways ?? [] });
       if (scenario.seconds) await pause((scenario.settle ?? SETTLE_S) + scenario.seconds);
       const told = await Promise.all(people.map(({ page }) => page.evaluate(() => {
         const meter = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="sync-offset"]'));
@@ -157,6 +163,8 @@ export async function openHall({ long }) {
     async close() {
       await Promise.all(browsers.map((browser) => browser.close()));
       await tutti.stop();
+      await cluster?.repair();
+      await cluster?.stop();
       await sound.stop();
       files.close();
     },

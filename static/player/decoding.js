@@ -1,0 +1,175 @@
+import { NotDecodable, PlayerError } from './player.js';
+
+/** @typedef {import('./player.js').Song} Song */
+
+// Decoded, a minute of stereo takes 23 MB.
+const MOST_S = 12 * 60;
+const MOST_ON_SMALL_DEVICE_S = 5 * 60;
+const SMALL_DEVICE_GB = 2;
+const MOST_BYTES = 64 * 2 ** 20;
+/** Who waits longer for the whole song would rather hear it while it loads. */
+const DOWNLOAD_MS = 5_000;
+/** So much is decoded first, and where that is too little to begin with, so many times as much. */
+const FIRST_BYTES = 2 ** 17;
+const MORE = 4;
+/** A beginning has to last so many times what the rest is expected to take. */
+const CAUTION = 1.5;
+/** The rest is decoded when the beginning has begun: four browsers that decode at once keep each other from beginning. */
+const REST_AFTER_MS = 1000;
+
+/**
+ * @typedef {object} Decoding A song on its way.
+ * @property {Promise<{ buffer: AudioBuffer, duration: number }>} beginning what there is first, and about how many seconds there will be
+ * @property {Promise<AudioBuffer>} whole rejects with NotDecodable, or a PlayerError in words
+ */
+
+/**
+ * Fetches a song and decodes it: its first seconds as soon as they are here, then all of it. Of the beginning of a file a decoder
+ * makes the very samples that it makes of the file's beginning, so the one goes on where the other ends.
+ *
+ * @param {Song} song
+ * @param {Pick<BaseAudioContext, 'decodeAudioData'>} context
+ * @param {number} [from] seconds: who comes in later than the first seconds has no use for them alone
+ * @returns {Decoding}
+ */
+export function decodeSong(song, context, from = 0) {
+  const arrival = new Arrival(song, context, from);
+  const whole = arrival.all().then((data) => context.decodeAudioData(data).catch(() => {
+    throw new NotDecodable('This file is damaged, or in a format this browser cannot play.');
+  }));
+  const beginning = Promise.race([arrival.beginning, whole.then((buffer) => ({ buffer, duration: buffer.duration }))]);
+  // Whoever wants only one of the two is not told of the other.
+  whole.catch(() => undefined);
+  beginning.catch(() => undefined);
+  return { beginning, whole };
+}
+
+/** The bytes of a song as they come. */
+class Arrival {
+  /** @type {Promise<{ buffer: AudioBuffer, duration: number }>} never, where there is nothing to begin with before the end */
+  beginning;
+  /** @type {(beginning: { buffer: AudioBuffer, duration: number }) => void} */
+  #begin = () => undefined;
+  #begun = false;
+  /** @type {Uint8Array[]} */
+  #chunks = [];
+  #size = 0;
+  /** Of the whole file; 0 where nobody says. */
+  #bytes = 0;
+  #since = 0;
+  #wanted = FIRST_BYTES;
+  /** About how many seconds the whole song lasts, where that is known. @type {number | undefined} */
+  #seconds;
+  #giveUp = new AbortController();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
+
+  /** @param {Song} song @param {Pick<BaseAudioContext, 'decodeAudioData'>} context @param {number} from seconds */
+  constructor(song, context, from) {
+    this.song = song;
+    this.context = context;
+    this.from = from;
+    this.#seconds = song.duration ?? undefined;
+    this.beginning = new Promise((resolve) => { this.#begin = resolve; });
+    const { deviceMemory = 8 } = /** @type {{ deviceMemory?: number }} */ (globalThis.navigator ?? {});
+    this.most = deviceMemory <= SMALL_DEVICE_GB ? MOST_ON_SMALL_DEVICE_S : MOST_S;
+  }
+
+  /** @returns {Promise<ArrayBuffer>} the file, if it may be decoded as a whole */
+  async all() {
+    const { song } = this;
+    if (!song.audio_url) throw new PlayerError('This song comes without an address to play from.');
+    const { signal } = this.#giveUp;
+    this.#hurry(DOWNLOAD_MS);
+    try {
+      if ((this.#seconds ?? 0) > this.most) throw new NotDecodable();
+      this.#since = performance.now();
+      const response = await fetch(song.audio_url, { signal });
+      this.#bytes = Number(response.headers.get('content-length'));
+      if (!response.ok || !response.body || this.#bytes > MOST_BYTES) throw new NotDecodable();
+      for (const reader = response.body.getReader(); ;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        this.#chunks.push(value);
+        this.#size += value.length;
+        if (this.#size > MOST_BYTES) throw new NotDecodable();
+        void this.#look();
+      }
+      if ((this.#seconds ?? await durationOf(song.audio_url, signal)) > this.most) throw new NotDecodable();
+      if (this.#begun) await new Promise((resolve) => { setTimeout(resolve, REST_AFTER_MS); });
+      return this.#first(this.#size);
+    } catch {
+      // Refused by the other site, broken off, too late: whatever it was, `<audio>` asks again and says it in words.
+      throw new NotDecodable();
+    } finally {
+      clearTimeout(this.#timer);
+      this.#giveUp.abort();
+    }
+  }
+
+  /** Decodes what there is, if that is enough to begin with. */
+  async #look() {
+    const bytes = this.#wanted;
+    if (this.#size < bytes || bytes > this.#bytes / 2 || this.from > 0) return;
+    // Until this is decoded nothing else is.
+    this.#wanted = Infinity;
+    const startedAt = performance.now();
+    const buffer = await this.context.decodeAudioData(this.#first(bytes)).catch(() => null);
+    this.#wanted = bytes * MORE;
+    // Names and a picture come before the sound; some formats, and some browsers, want all of it.
+    if (buffer) {
+      const now = performance.now();
+      const parts = this.#bytes / bytes;
+      this.#seconds ??= buffer.duration * parts;
+      if (this.#seconds > this.most) return void this.#giveUp.abort();
+      const restMs = (now - this.#since) * (this.#bytes / this.#size - 1) + REST_AFTER_MS + (now - startedAt) * parts;
+      if (buffer.duration * 1000 > CAUTION * restMs) {
+        this.#begun = true;
+        this.#hurry(buffer.duration * 1000);
+        this.#wanted = Infinity;
+        this.#begin({ buffer, duration: this.#seconds });
+      }
+    }
+    void this.#look();
+  }
+
+  /** @param {number} ms what is not here then is not waited for */
+  #hurry(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#giveUp.abort(), ms);
+  }
+
+  /** @param {number} bytes so many of those that are here */
+  #first(bytes) {
+    const data = new Uint8Array(bytes);
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      data.set(chunk.subarray(0, bytes - at), at);
+      at += chunk.length;
+      if (at >= bytes) break;
+    }
+    return data.buffer;
+  }
+}
+
+/**
+ * How long a song lasts, before it is decoded: an hour of it, decoded, would be more than a page may have.
+ * @param {string} address
+ * @param {AbortSignal} signal
+ * @returns {Promise<number>} seconds
+ */
+function durationOf(address, signal) {
+  return new Promise((resolve) => {
+    const probe = new Audio();
+    const done = (/** @type {number} */ seconds) => {
+      probe.removeAttribute('src');
+      probe.load();
+      resolve(seconds);
+    };
+    probe.preload = 'metadata';
+    probe.onloadedmetadata = () => done(probe.duration);
+    probe.onerror = () => resolve(Infinity);
+    signal.addEventListener('abort', () => done(Infinity));
+    probe.src = address;
+  });
+}
