@@ -116,7 +116,7 @@ export class Conductor {
       onBlocked: (blocked) => { this.blocked = blocked; this.#changed(); },
       onLearned,
     };
-    this.followers = { scheduled: new ScheduledFollower(hooks), bending: new Follower(hooks) };
+    this.followers = { scheduled: new ScheduledFollower(hooks, webaudio), bending: new Follower(hooks) };
     /** The one that has the player. @type {ScheduledFollower | Follower} */
     this.follower = this.followers.bending;
     this.pulse = setInterval(() => this.#pulse(), PULSE_MS);

@@ -14,7 +14,7 @@ const FIRST_BYTES = 2 ** 17;
 const MORE = 4;
 /** A beginning has to last so many times what the rest is expected to take. */
 const CAUTION = 1.5;
-/** The rest is decoded when the beginning has begun: four browsers that decode at once keep each other from beginning. */
+/** The rest is fetched and decoded when the beginning has begun: until then it would only be in the way. */
 const REST_AFTER_MS = 1000;
 
 /**
@@ -93,10 +93,9 @@ class Arrival {
         this.#chunks.push(value);
         this.#size += value.length;
         if (this.#size > MOST_BYTES) throw new NotDecodable();
-        void this.#look();
+        await this.#look();
       }
       if ((this.#seconds ?? await durationOf(song.audio_url, signal)) > this.most) throw new NotDecodable();
-      if (this.#begun) await new Promise((resolve) => { setTimeout(resolve, REST_AFTER_MS); });
       return this.#first(this.#size);
     } catch {
       // Refused by the other site, broken off, too late: whatever it was, `<audio>` asks again and says it in words.
@@ -107,30 +106,26 @@ class Arrival {
     }
   }
 
-  /** Decodes what there is, if that is enough to begin with. */
+  /** Decodes what there is, until that is enough to begin with. */
   async #look() {
-    const bytes = this.#wanted;
-    if (this.#size < bytes || bytes > this.#bytes / 2 || this.from > 0) return;
-    // Until this is decoded nothing else is.
-    this.#wanted = Infinity;
-    const startedAt = performance.now();
-    const buffer = await this.context.decodeAudioData(this.#first(bytes)).catch(() => null);
-    this.#wanted = bytes * MORE;
-    // Names and a picture come before the sound; some formats, and some browsers, want all of it.
-    if (buffer) {
+    while (!this.#begun && this.from === 0 && this.#size >= this.#wanted && this.#wanted <= this.#bytes / 2) {
+      const bytes = this.#wanted;
+      this.#wanted *= MORE;
+      const startedAt = performance.now();
+      const buffer = await this.context.decodeAudioData(this.#first(bytes)).catch(() => null);
+      // Names and a picture come before the sound; some formats, and some browsers, want all of it.
+      if (!buffer) continue;
       const now = performance.now();
       const parts = this.#bytes / bytes;
       this.#seconds ??= buffer.duration * parts;
-      if (this.#seconds > this.most) return void this.#giveUp.abort();
+      if (this.#seconds > this.most) throw new NotDecodable();
       const restMs = (now - this.#since) * (this.#bytes / this.#size - 1) + REST_AFTER_MS + (now - startedAt) * parts;
-      if (buffer.duration * 1000 > CAUTION * restMs) {
-        this.#begun = true;
-        this.#hurry(buffer.duration * 1000);
-        this.#wanted = Infinity;
-        this.#begin({ buffer, duration: this.#seconds });
-      }
+      if (buffer.duration * 1000 < CAUTION * restMs) continue;
+      this.#begun = true;
+      this.#hurry(buffer.duration * 1000);
+      this.#begin({ buffer, duration: this.#seconds });
+      await new Promise((resolve) => { setTimeout(resolve, REST_AFTER_MS); });
     }
-    void this.#look();
   }
 
   /** @param {number} ms what is not here then is not waited for */

@@ -22,9 +22,10 @@ const END_MARGIN = 0.05;
  * scheduled, and what the clocks say later is followed by the rate.
  */
 export class ScheduledFollower {
-  /** @param {FollowerHooks} hooks */
-  constructor(hooks) {
+  /** @param {FollowerHooks} hooks @param {WebAudioPlayer} webaudio its clock is looked at before it has a song, so that a start need not wait for it */
+  constructor(hooks, webaudio) {
     this.hooks = hooks;
+    this.webaudio = webaudio;
     /** @type {WebAudioPlayer | null} */
     this.player = null;
     /** @type {'resting' | 'waking' | 'playing' | 'blocked'} */
@@ -74,9 +75,9 @@ export class ScheduledFollower {
   }
 
   #step() {
+    this.webaudio.look();
     const { player } = this;
     if (!player) return;
-    player.look();
     const target = this.hooks.target();
     if (!target) return;
     if (!target.playing) this.#holdStill(player, target);
