@@ -15,8 +15,8 @@ export class AudioPlayer {
 
   // Lags and settling as measured from the sound in Chromium; both lags are learned further while playing.
   habits = {
-    seekAbove: 0.05, cooldownMs: 1500, settleMs: 100, samples: 4, bends: true, deadZone: 0.0015,
-    startLag: 0.08, seekLag: 0.075, cueAhead: 0.3,
+    seekAbove: 0.035, cooldownMs: 1500, settleMs: 100, samples: 4, bends: true, deadZone: 0.0015,
+    startLag: 0.07, seekLag: 0.075, cueAhead: 0.3,
   };
 
   /**

@@ -1,4 +1,4 @@
-import { NotDecodable, PlayerError } from './player.js';
+import { NotDecodable, NotReadable, PlayerError } from './player.js';
 
 /**
  * @typedef {import('./player.js').Player} Player
@@ -18,6 +18,8 @@ export class Deck {
   player = null;
 
   #loads = 0;
+  /** Places that let no page read what they have: their songs go to `<audio>` at once. @type {Set<string>} */
+  #closed = new Set();
 
   /**
    * @param {{webaudio: Player, audio: Player, youtube: Player}} players
@@ -36,7 +38,7 @@ export class Deck {
   async put(song, from = 0) {
     const load = ++this.#loads;
     const current = () => load === this.#loads;
-    const player = !song ? null : song.youtube_video_id ? this.players.youtube : this.players.webaudio;
+    const player = song && this.#playerOf(song);
     // Nobody steers the player while it changes its song.
     this.#turn(song ? 'loading' : 'empty', song);
     if (this.player && this.player !== player) this.player.unload();
@@ -44,6 +46,13 @@ export class Deck {
     this.player = player;
     if (!song || !player) return false;
     return this.#load(player, current, from);
+  }
+
+  /** @param {Song} song */
+  #playerOf(song) {
+    const { webaudio, audio, youtube } = this.players;
+    if (song.youtube_video_id) return youtube;
+    return this.#closed.has(originOf(song)) ? audio : webaudio;
   }
 
   /** @param {Player} player @param {() => boolean} current @param {number} [from] @returns {Promise<boolean>} */
@@ -64,11 +73,15 @@ export class Deck {
   async #fall(error, current) {
     if (!current()) return false;
     this.player?.unload();
+    const origin = originOf(/** @type {Song} */ (this.song));
     if (error instanceof NotDecodable && this.player !== this.players.audio) {
+      if (error instanceof NotReadable && origin !== location.origin) this.#closed.add(origin);
       this.#turn('loading', this.song);
       this.player = this.players.audio;
       return this.#load(this.player, current);
     }
+    // It was not that, then: nothing comes from there at present.
+    this.#closed.delete(origin);
     if (!(error instanceof PlayerError)) console.warn(error);
     this.#turn('failed', this.song, error instanceof PlayerError ? error.message : 'This song could not be played here.');
     return false;
@@ -99,4 +112,9 @@ export class Deck {
     this.problem = problem;
     this.onChange(phase === 'ready' ? this.player : null);
   }
+}
+
+/** @param {Song} song */
+function originOf({ audio_url: address = '' }) {
+  return URL.canParse(address, location.href) ? new URL(address, location.href).origin : '';
 }

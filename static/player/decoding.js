@@ -1,4 +1,4 @@
-import { NotDecodable, PlayerError } from './player.js';
+import { NotDecodable, NotReadable, PlayerError } from './player.js';
 
 /** @typedef {import('./player.js').Song} Song */
 
@@ -84,7 +84,10 @@ class Arrival {
     try {
       if ((this.#seconds ?? 0) > this.most) throw new NotDecodable();
       this.#since = performance.now();
-      const response = await fetch(song.audio_url, { signal });
+      const response = await fetch(song.audio_url, { signal }).catch((error) => {
+        // Refused by the other site, or not reachable; `<audio>` finds out which.
+        throw signal.aborted ? error : new NotReadable();
+      });
       this.#bytes = Number(response.headers.get('content-length'));
       if (!response.ok || !response.body || this.#bytes > MOST_BYTES) throw new NotDecodable();
       for (const reader = response.body.getReader(); ;) {
@@ -97,9 +100,9 @@ class Arrival {
       }
       if ((this.#seconds ?? await durationOf(song.audio_url, signal)) > this.most) throw new NotDecodable();
       return this.#first(this.#size);
-    } catch {
-      // Refused by the other site, broken off, too late: whatever it was, `<audio>` asks again and says it in words.
-      throw new NotDecodable();
+    } catch (error) {
+      // Broken off, too late: whatever it was, `<audio>` asks again and says it in words.
+      throw error instanceof NotDecodable ? error : new NotDecodable();
     } finally {
       clearTimeout(this.#timer);
       this.#giveUp.abort();

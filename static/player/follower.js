@@ -11,7 +11,7 @@ import { PlaybackBlocked } from './player.js';
  *
  * @typedef {object} FollowerHooks
  * @property {() => Target | null} target null while nobody knows
- * @property {() => boolean} yields whether the room follows this player (the host's), which then is never made to seek
+ * @property {() => boolean} yields whether the room follows this player (the host's) where it is far off
  * @property {(seconds: number) => void} onAdrift a player that yields is this far ahead of the room
  * @property {(seconds: number | null) => void} onMeasure measured error, positive when ahead; null when unknown
  * @property {(blocked: boolean) => void} onBlocked
@@ -19,13 +19,13 @@ import { PlaybackBlocked } from './player.js';
  */
 
 const STEP_MS = 20;
-// The host's player is only bent back up to here: a jump of its own would be heard for nothing.
+// Where the host's player is further off than this, the room goes with it.
 const ADRIFT = 0.12;
 const PAUSED_TOLERANCE = 0.02;
 const END_MARGIN = 0.05;
 const BEND_SETTLE_MS = 350;
 // A small correction is inaudible and may take its time; a large one is worth being quick about.
-const BENDS = [{ above: 0.015, by: 0.08 }, { above: 0.008, by: 0.05 }, { above: 0.005, by: 0.03 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
+const BENDS = [{ above: 0.01, by: 0.08 }, { above: 0.006, by: 0.05 }, { above: 0.005, by: 0.03 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
 // A busy machine makes the position jitter for a moment; what was in sync is only moved on repeated word.
 const SURPRISE = 0.004;
 const WITNESSES = 3;
@@ -254,9 +254,10 @@ export class Follower {
     const { habits } = player;
     const yields = this.hooks.yields();
     const size = Math.abs(error);
-    if (size > (yields ? Math.max(ADRIFT, habits.seekAbove) : habits.seekAbove)) {
-      if (yields) this.hooks.onAdrift(error);
-      else if (now >= this.seekAllowedAt) this.#catchUp(player, target, now);
+    if (yields && size > Math.max(ADRIFT, habits.seekAbove)) {
+      this.hooks.onAdrift(error);
+    } else if (size > habits.seekAbove) {
+      if (now >= this.seekAllowedAt) this.#catchUp(player, target, now);
     } else if (habits.bends && size > habits.deadZone) {
       this.#bend(player, target.rate, error, now);
     } else {

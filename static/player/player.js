@@ -40,6 +40,9 @@ export class PlayerError extends Error {}
 /** A song that is better played while it loads: too long to be decoded as a whole, too slow to come, or not to be read by a page. */
 export class NotDecodable extends PlayerError {}
 
+/** Where it comes from, no page may read it. */
+export class NotReadable extends NotDecodable {}
+
 /** The browser refuses sound until the listener has tapped. */
 export class PlaybackBlocked extends Error {}
 
