@@ -140,7 +140,8 @@ impl Builder {
         let shutdown = Shutdown::new();
         let keys = ServiceKeys::ephemeral();
         let auth = auth_on(&self);
-        let beside = rpc::in_process(auth.routes(), &GuardLayer::new(keys.clone(), shutdown));
+        let guard = GuardLayer::new(keys.clone(), self.clock.clone(), shutdown);
+        let beside = rpc::in_process(auth.routes(), &guard);
         let beside = call_with(beside, &keys.of("test").unwrap());
         TestApp {
             clock: self.clock.clone(),
@@ -189,7 +190,7 @@ impl Running {
         let shutdown = Shutdown::new();
         let keys = ServiceKeys::ephemeral();
         let key = keys.of("test").unwrap();
-        let guard = GuardLayer::new(keys, shutdown.clone());
+        let guard = GuardLayer::new(keys, plan.clock.clone(), shutdown.clone());
         let limiter = Arc::new(SlidingLog::default());
         let auth = auth_on(plan);
         let to_auth = rpc::in_process(auth.routes(), &guard);
@@ -197,7 +198,7 @@ impl Running {
             Some(uri) => rpc::dial(vec![uri.clone()], GrpcTls::default(), &shutdown),
             None => to_auth.clone(),
         };
-        let accounts = rpc::as_caller(accounts, &key);
+        let accounts = rpc::as_caller(accounts, &key, plan.clock.clone());
         // Whoever starts finds nothing there.
         let prefix = format!("test:{}", UserId::new());
         let live = live_state(plan, &prefix);

@@ -12,6 +12,10 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+mod agreed;
+
+pub use agreed::{AgreedClock, Look, Looks, is_far, slewed};
+
 /// A moment of server time, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);

@@ -9,6 +9,7 @@ mod link;
 mod names;
 mod script;
 mod sentinel;
+mod time;
 mod url;
 
 use std::{
@@ -25,6 +26,7 @@ pub use self::{
     bus::{Bus, Heard},
     names::{PREFIX, room_channel},
     script::Script,
+    time::TimeKeeper,
     url::{RedisUrl, Unusable},
 };
 use self::{
@@ -110,12 +112,6 @@ impl Redis {
         Self {
             engine: Arc::new(engine),
         }
-    }
-
-    /// Whether Redis answers.
-    pub async fn ping(&self) -> Result<(), NoAnswer> {
-        self.ask::<Value>("ping", &redis::cmd("PING")).await?;
-        Ok(())
     }
 
     /// What publishes: on a cluster only to those who listen at the channel's slot.

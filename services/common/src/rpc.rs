@@ -12,7 +12,7 @@ use tower::{Layer as _, ServiceExt, util::BoxCloneSyncService};
 use tracing::Instrument as _;
 
 use crate::{
-    clock::{Clock as _, SystemClock, UnixMs},
+    clock::{SharedClock, UnixMs},
     config::Secret,
     telemetry,
 };
@@ -46,7 +46,7 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// and `grpc-timeout` counts from its arrival.
 const DEADLINE_MS: &str = "tutti-deadline-ms";
 
-/// How far clocks of machines may be apart.
+/// How far clocks of processes may be apart: of those that do not go by one, the machines'.
 const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 tokio::task_local! {
@@ -120,9 +120,9 @@ pub fn in_process(routes: Routes, guard: &GuardLayer) -> Transport {
     ))
 }
 
-/// Names the caller and gives every call a deadline.
+/// Names the caller and gives every call a deadline, on a clock that those called go by, too.
 #[must_use]
-pub fn as_caller(transport: Transport, key: &Secret) -> Transport {
+pub fn as_caller(transport: Transport, key: &Secret, clock: SharedClock) -> Transport {
     let bearer = HeaderValue::try_from(format!("Bearer {}", key.expose()))
         .map(|mut value| {
             value.set_sensitive(true);
@@ -146,7 +146,7 @@ pub fn as_caller(transport: Transport, key: &Secret) -> Transport {
         if let Ok(timeout) = HeaderValue::try_from(format!("{}m", left.as_millis())) {
             request.headers_mut().insert(GRPC_TIMEOUT, timeout);
         }
-        let by = HeaderValue::from((SystemClock.now() + left).0);
+        let by = HeaderValue::from((clock.now() + left).0);
         request.headers_mut().insert(DEADLINE_MS, by);
         let call = transport.clone().oneshot(request);
         let call = async move {
@@ -197,14 +197,20 @@ fn code_of(answer: &Result<Response<Body>, Status>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use http::{Request, Response};
     use tonic::{Code, Status, body::Body};
     use tower::{ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
     use super::{DEADLINE, answer_by, as_caller, is_too_late, patience};
-    use crate::{clock::UnixMs, config::Secret};
+    use crate::{
+        clock::{SystemClock, UnixMs},
+        config::Secret,
+    };
 
     #[test]
     fn a_caller_says_how_long_it_waits() {
@@ -243,7 +249,11 @@ mod tests {
     #[tokio::test]
     async fn no_call_outlasts_what_it_is_made_for() {
         let never = service_fn(|_| std::future::pending::<Result<Response<Body>, Status>>());
-        let caller = as_caller(BoxCloneSyncService::new(never), &Secret::new("key"));
+        let caller = as_caller(
+            BoxCloneSyncService::new(never),
+            &Secret::new("key"),
+            Arc::new(SystemClock),
+        );
         let call = || caller.clone().oneshot(Request::new(Body::empty()));
         let begun = Instant::now();
         let status = answer_by(begun + Duration::from_millis(20), async {

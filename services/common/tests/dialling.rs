@@ -21,6 +21,7 @@ use tokio::{
 };
 use tonic::{Code, Status, body::Body, service::Routes, transport::Uri};
 use tutti_common::{
+    clock::SystemClock,
     rpc::{self, GrpcTls, GuardLayer, Resolver, ServiceKeys, Transport},
     shutdown::Shutdown,
 };
@@ -73,7 +74,11 @@ impl Process {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let shutdown = Shutdown::new();
-            let guard = GuardLayer::new(ServiceKeys::parse(KEY).unwrap(), shutdown.clone());
+            let guard = GuardLayer::new(
+                ServiceKeys::parse(KEY).unwrap(),
+                Arc::new(SystemClock),
+                shutdown.clone(),
+            );
             let routes = rpc::with_reflection_and_health(Routes::from(rooms), &[]);
             let (routes, _health) = routes.await.unwrap();
             shutdown.spawn(rpc::serve(
@@ -151,7 +156,7 @@ impl Name {
         let targets = vec![Uri::from_static("http://rooms:50052")];
         let transport = rpc::dial_by(resolver, targets, GrpcTls::default(), shutdown);
         let key = ServiceKeys::parse(KEY).unwrap().of("test").unwrap();
-        RoomServiceClient::new(rpc::as_caller(transport, &key))
+        RoomServiceClient::new(rpc::as_caller(transport, &key, Arc::new(SystemClock)))
     }
 }
 

@@ -3,12 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::{Code, Status, service::Routes, transport::Uri};
 use tutti_common::{
+    clock::SystemClock,
     rpc::{self, GrpcTls, GrpcTlsFiles, GuardLayer, ServiceKeys},
     shutdown::Shutdown,
 };
@@ -69,7 +71,11 @@ async fn call(scheme: &str, server: GrpcTls, client: GrpcTls, key: &str) -> Stat
     let shutdown = Shutdown::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let guard = GuardLayer::new(ServiceKeys::parse(KEY).unwrap(), shutdown.clone());
+    let guard = GuardLayer::new(
+        ServiceKeys::parse(KEY).unwrap(),
+        Arc::new(SystemClock),
+        shutdown.clone(),
+    );
     let routes = Routes::default();
     shutdown.spawn(rpc::serve(
         listener,
@@ -81,7 +87,7 @@ async fn call(scheme: &str, server: GrpcTls, client: GrpcTls, key: &str) -> Stat
     let target = format!("{scheme}://{address}").parse::<Uri>().unwrap();
     let transport = rpc::dial(vec![target], client, &shutdown);
     let key = ServiceKeys::parse(key).unwrap().of("test").unwrap();
-    let mut rooms = RoomServiceClient::new(rpc::as_caller(transport, &key));
+    let mut rooms = RoomServiceClient::new(rpc::as_caller(transport, &key, Arc::new(SystemClock)));
     let answer = rooms.get_room(GetRoomRequest::default()).await;
     answer.unwrap_err()
 }

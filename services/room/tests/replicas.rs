@@ -346,9 +346,9 @@ async fn a_room_that_ended_unheard_is_found_to_be_gone() {
     let shutdown = Shutdown::new();
     let keys = ServiceKeys::ephemeral();
     let key = keys.of("test").unwrap();
-    let guard = GuardLayer::new(keys, shutdown.clone());
+    let guard = GuardLayer::new(keys, Arc::new(SystemClock), shutdown.clone());
     let routes = tutti_room::routes(one, shutdown.clone());
-    let transport = rpc::as_caller(rpc::in_process(routes, &guard), &key);
+    let transport = rpc::as_caller(rpc::in_process(routes, &guard), &key, Arc::new(SystemClock));
     let request = WatchRoomRequest {
         room_id: room.to_string(),
     };

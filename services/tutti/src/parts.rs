@@ -9,11 +9,11 @@ use tonic::{service::Routes, transport::Uri};
 use tutti_auth::{Auth, AuthSettings, keys::SigningKeys};
 use tutti_common::{
     admin::{self, Readiness},
-    clock::{SharedClock, SystemClock},
+    clock::{AgreedClock, SharedClock, SystemClock},
     config::{Role, Secret, Settings},
     http,
     limits::{Limiter, RedisLimiter, SlidingLog},
-    redis::{Bus, PREFIX, Redis},
+    redis::{Bus, PREFIX, Redis, TimeKeeper},
     rpc::{self, GuardLayer, Transport},
     shutdown::Shutdown,
     sql::Database,
@@ -71,12 +71,19 @@ impl Bound {
             shutdown.spawn(http::serve(admin, router, shutdown.clone()));
         }
         let redis = settings.redis_url.as_ref().map(Redis::new);
-        // Accounts do without it.
-        if let Some(redis) = redis.as_ref().filter(|_| settings.role != Role::Auth) {
-            readiness.wait_for(REDIS);
-            let ready = have_once_it_answers(redis.clone(), readiness.clone(), shutdown.clone());
-            shutdown.spawn(ready);
+        let clock = AgreedClock::new(Arc::new(SystemClock));
+        if let Some(redis) = &redis {
+            // Accounts do without it.
+            if settings.role != Role::Auth {
+                readiness.wait_for(REDIS);
+            }
+            let mut time = TimeKeeper::new(redis.clone(), clock.clone());
+            // Nothing is done by a wrong clock, unless Redis is away.
+            let _ = time.set().await;
+            let kept = keep_time(time, readiness.clone(), shutdown.clone());
+            shutdown.spawn(kept);
         }
+        let clock: SharedClock = clock;
         let limiter: Arc<dyn Limiter> = match &redis {
             Some(redis) => Arc::new(RedisLimiter::new(redis.clone(), PREFIX)),
             None => Arc::new(SlidingLog::default()),
@@ -85,11 +92,15 @@ impl Bound {
             settings,
             shutdown,
             readiness: &readiness,
-            clock: Arc::new(SystemClock),
             bus: redis.clone().map(Bus::start),
             redis,
             limiter,
-            guard: GuardLayer::new(settings.service_keys.clone(), shutdown.clone()),
+            guard: GuardLayer::new(
+                settings.service_keys.clone(),
+                clock.clone(),
+                shutdown.clone(),
+            ),
+            clock,
         };
         match settings.role {
             Role::Standalone => parts.standalone(self.main).await,
@@ -217,8 +228,11 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
-async fn have_once_it_answers(redis: Redis, readiness: Readiness, shutdown: Shutdown) {
-    while let Err(error) = redis.ping().await {
+/// Goes by Redis's clock, and is ready for others once it does.
+async fn keep_time(mut time: TimeKeeper, readiness: Readiness, shutdown: Shutdown) {
+    while !time.has_set()
+        && let Err(error) = time.set().await
+    {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "waiting for Redis"
@@ -229,6 +243,7 @@ async fn have_once_it_answers(redis: Redis, readiness: Readiness, shutdown: Shut
         }
     }
     readiness.have(REDIS);
+    time.keep(shutdown).await;
 }
 
 struct Parts<'a> {
@@ -350,7 +365,8 @@ impl Parts<'_> {
 
     fn in_process(&self, routes: Routes) -> anyhow::Result<Transport> {
         let key = self.key("standalone")?;
-        Ok(rpc::as_caller(rpc::in_process(routes, &self.guard), &key))
+        let service = rpc::in_process(routes, &self.guard);
+        Ok(rpc::as_caller(service, &key, self.clock.clone()))
     }
 
     fn dial(&self, targets: &[Uri], name: &str) -> anyhow::Result<Transport> {
@@ -359,7 +375,8 @@ impl Parts<'_> {
             self.settings.grpc_tls.clone(),
             self.shutdown,
         );
-        Ok(rpc::as_caller(transport, &self.key(name)?))
+        let key = self.key(name)?;
+        Ok(rpc::as_caller(transport, &key, self.clock.clone()))
     }
 
     fn key(&self, name: &str) -> anyhow::Result<Secret> {

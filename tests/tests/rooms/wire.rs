@@ -43,7 +43,7 @@ async fn serve_at(app: &TestApp) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
     let keys = ServiceKeys::parse("gateway:old-secret,gateway:new-secret,ops:ops-secret").unwrap();
-    let guard = GuardLayer::new(keys, app.shutdown());
+    let guard = GuardLayer::new(keys, app.clock.clone(), app.shutdown());
     let (routes, _health) =
         rpc::with_reflection_and_health(app.room_routes(), tutti_room::SERVICES)
             .await
@@ -75,11 +75,11 @@ async fn a_key_is_needed_for_rooms(database: Database) {
     let refuses = |answer| refused(answer, Code::Unauthenticated, Reason::AuthRequired);
     refuses(see(transport.clone()).await);
     for wrong in ["", "old-secre", "old-secret2", "gateway:old-secret"] {
-        let caller = rpc::as_caller(transport.clone(), &Secret::new(wrong));
+        let caller = rpc::as_caller(transport.clone(), &Secret::new(wrong), app.clock.clone());
         refuses(see(caller).await);
     }
     for right in ["old-secret", "new-secret", "ops-secret"] {
-        let caller = rpc::as_caller(transport.clone(), &Secret::new(right));
+        let caller = rpc::as_caller(transport.clone(), &Secret::new(right), app.clock.clone());
         assert_eq!(see(caller).await.unwrap().host_id, ann.id);
     }
     assert!(
@@ -125,7 +125,11 @@ async fn a_room_is_watched_over_tcp(database: Database) {
     let app = TestApp::start(&database).await;
     let [ann, bob] = app.users(["ann", "bob"]).await;
     let room = ann.create_room().await;
-    let transport = rpc::as_caller(serve(&app).await, &Secret::new("ops-secret"));
+    let transport = rpc::as_caller(
+        serve(&app).await,
+        &Secret::new("ops-secret"),
+        app.clock.clone(),
+    );
     let request = WatchRoomRequest {
         room_id: room.clone(),
     };

@@ -79,9 +79,9 @@ impl World {
         let service = Auth::new(&database, keys, limiter, clock.clone(), settings);
         let shutdown = Shutdown::new();
         let keys = ServiceKeys::ephemeral();
-        let guard = GuardLayer::new(keys.clone(), shutdown.clone());
+        let guard = GuardLayer::new(keys.clone(), clock.clone(), shutdown.clone());
         let transport = rpc::in_process(service.routes(), &guard);
-        let transport = rpc::as_caller(transport, &keys.of("test").unwrap());
+        let transport = rpc::as_caller(transport, &keys.of("test").unwrap(), clock.clone());
         Self {
             auth: AuthServiceClient::new(transport.clone()),
             friends: FriendServiceClient::new(transport),

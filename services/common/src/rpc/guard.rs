@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use super::{ServiceKeys, answer_by, patience};
 use crate::{
-    clock::{Clock as _, SystemClock},
+    clock::SharedClock,
     shutdown::Shutdown,
     status::{Reason, error},
     telemetry,
@@ -21,17 +21,22 @@ use crate::{
 
 /// Lets in whoever has a service key, and finishes what it let in: a call runs in a task of its own, so
 /// that a caller who goes away does not cut a transaction in two.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GuardLayer {
     keys: ServiceKeys,
+    clock: SharedClock,
     shutdown: Shutdown,
 }
 
 impl GuardLayer {
-    /// Calls are tracked by `shutdown`.
+    /// Callers give up at a time of `clock`; calls are tracked by `shutdown`.
     #[must_use]
-    pub fn new(keys: ServiceKeys, shutdown: Shutdown) -> Self {
-        Self { keys, shutdown }
+    pub fn new(keys: ServiceKeys, clock: SharedClock, shutdown: Shutdown) -> Self {
+        Self {
+            keys,
+            clock,
+            shutdown,
+        }
     }
 }
 
@@ -47,7 +52,7 @@ impl<S> Layer<S> for GuardLayer {
 }
 
 /// See [`GuardLayer`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Guard<S> {
     inner: S,
     layer: GuardLayer,
@@ -95,7 +100,7 @@ where
         );
         telemetry::continue_trace(&span, request.headers());
         let (answer, answered) = tokio::sync::oneshot::channel();
-        let left = patience(request.headers(), SystemClock.now());
+        let left = patience(request.headers(), self.layer.clock.now());
         let by = left.and_then(|left| Instant::now().checked_add(left));
         let work = async move {
             // Nobody waits any more: what was begun is finished all the same.
