@@ -137,6 +137,28 @@ impl Client {
         }
     }
 
+    /// Emits and waits for an event.
+    pub(crate) async fn ask(
+        &mut self,
+        event: &str,
+        payload: &Value,
+        answer: &str,
+    ) -> anyhow::Result<Value> {
+        self.line
+            .send(&format!("42{}", json!([event, payload])))
+            .await?;
+        let begin = format!("42[\"{answer}\",");
+        loop {
+            let said = self.line.text().await?;
+            if said == "2" {
+                self.line.send("3").await?;
+            } else if said.starts_with(&begin) {
+                let mut said: Value = serde_json::from_str(&said[2..])?;
+                return Ok(said[1].take());
+            }
+        }
+    }
+
     /// Joins. Where a part does not answer in time, a client asks again; how often is said at the end.
     pub(crate) async fn join(&mut self, room_id: &str) -> anyhow::Result<()> {
         for _ in 0..5 {

@@ -106,7 +106,7 @@ impl Fleet {
                         .env("HTTP_ADDR", "127.0.0.1:0")
                         .env("AUTH_URL", &auth_url)
                         .env("ROOM_URL", format!("http://{}", room.address));
-                    let gateway = Program::start(name, gateway, at).await?;
+                    let gateway = Program::start_with_admin(name, gateway, at).await?;
                     gateways.push(gateway.ready().await?);
                 }
                 (gateways, vec![auth, room])
@@ -116,7 +116,7 @@ impl Fleet {
                 standalone
                     .env("HTTP_ADDR", "127.0.0.1:0")
                     .env("TUTTI_DATA_DIR", at);
-                let standalone = Program::start("standalone", standalone, at).await?;
+                let standalone = Program::start_with_admin("standalone", standalone, at).await?;
                 let file = at.join("tutti.db");
                 people
                     .register(&format!("sqlite:{}", file.display()))
@@ -228,6 +228,7 @@ fn tutti(means: &Means, folder: &Path, key_file: &Path) -> Command {
         .env("JWT_PRIVATE_KEY_FILE", key_file)
         .env("RATE_ROOM_CREATIONS_PER_HOUR", "0")
         .env("RATE_SOCKET_EVENTS_PER_MINUTE", "0")
+        .env("RATE_SOCKET_PINGS_PER_MINUTE", "0")
         .env("RATE_API_PER_MINUTE", "0")
         // Rooms that were made stay, and listeners of the last measurement do not linger in the next.
         .env("ROOM_EMPTY_GRACE", "1h")

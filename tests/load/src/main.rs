@@ -8,6 +8,7 @@ mod bare;
 mod client;
 mod fleet;
 mod people;
+mod pings;
 mod program;
 mod report;
 mod scenario;

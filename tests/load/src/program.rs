@@ -24,6 +24,8 @@ pub(crate) struct Program {
     child: Child,
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    /// Where it says how it is, where that was asked for.
+    admin: Option<SocketAddr>,
 }
 
 /// Processor time, in microseconds.
@@ -82,6 +84,7 @@ impl Program {
             child,
             name: name.to_owned(),
             address: SocketAddr::from(([0; 4], 0)),
+            admin: None,
         };
         let (found, address) = oneshot::channel();
         std::thread::spawn(move || read(stdout, found));
@@ -91,6 +94,25 @@ impl Program {
         };
         program.address = address;
         Ok(program)
+    }
+
+    /// The same for a program that is told by `ADMIN_ADDR` where to say how it is.
+    pub(crate) async fn start_with_admin(
+        name: &str,
+        mut command: Command,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        // Free a moment ago, and ports are given out in no order that would make it taken again.
+        let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        command.env("ADMIN_ADDR", admin.to_string());
+        let mut program = Self::start(name, command, folder).await?;
+        program.admin = Some(admin);
+        Ok(program)
+    }
+
+    /// Its metrics, as Prometheus reads them.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        get(self.admin.context("no admin address")?, "/metrics").await
     }
 
     /// Waits until `/readyz` says that it can serve.

@@ -15,6 +15,7 @@ const OF_BARE: f64 = 1.4;
 const OF_NODE: f64 = 0.6;
 const KIB: f64 = 24.0;
 const JOINS: f64 = 3_000.0;
+const PONG_MS: f64 = 1.0;
 
 const FIFTH: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,6 +33,7 @@ impl Size {
             listeners,
             every: FIFTH,
             count,
+            pingers: 20,
         }
     }
 
@@ -47,6 +49,7 @@ impl Size {
             listeners: 20,
             every: SECOND,
             count,
+            pingers: 0,
         }
     }
 
@@ -62,6 +65,7 @@ impl Size {
             listeners: 2,
             every: FIFTH,
             count,
+            pingers: 0,
         }
     }
 
@@ -184,6 +188,21 @@ async fn fan_out(means: &Means, kinds: &[Kind], shape: Shape, title: &str) -> an
     if shape.rooms * shape.listeners >= 1_000 {
         verdict("KiB a connection", tutti.kib, KIB, true);
     }
+    for (name, fanned_out) in &measured {
+        if let Some(pongs) = &fanned_out.pongs {
+            println!(
+                "  pings beside it, {name}: {} ms inside, {} ms there and back (p50/p99)",
+                precise(&pongs.inside),
+                precise(&pongs.round_trips)
+            );
+            verdict(
+                "ms from ping to pong at p99",
+                pongs.written_ms,
+                PONG_MS,
+                true,
+            );
+        }
+    }
     Ok(())
 }
 
@@ -243,6 +262,7 @@ async fn others(means: &Means, size: Size) -> anyhow::Result<()> {
         Size::Quick | Size::Full => Shape {
             listeners: 500,
             count: 25,
+            pingers: 0,
             ..size.one()
         },
     };
@@ -285,6 +305,12 @@ fn waits(waits: &Waits) -> String {
         (Some(half), Some(most)) => format!("{half:.1} / {most:.1}"),
         _ => "–".to_owned(),
     }
+}
+
+/// To a hundredth of a millisecond.
+fn precise(waits: &Waits) -> String {
+    let part = |percent| waits.percentile(percent).unwrap_or_default();
+    format!("{:.2} / {:.2}", part(50), part(99))
 }
 
 fn verdict(what: &str, figure: f64, aim: f64, at_most: bool) {

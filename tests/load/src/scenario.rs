@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use crate::{
     at_once,
     client::{Client, Epoch, Tally, hear_bare},
-    fleet::Fleet,
+    fleet::{Fleet, Kind},
+    pings::{Pingers, Pongs},
     program::{Cpu, Program},
     websocket::Line,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Shape {
     pub(crate) listeners: usize,
     pub(crate) every: Duration,
     pub(crate) count: u32,
+    /// Further connections, which are in no room and ping while the hosts say it all once more.
+    pub(crate) pingers: usize,
 }
 
 impl Shape {
@@ -51,11 +54,16 @@ impl Shape {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waits(Vec<u32>);
 
-impl Waits {
-    fn of(tally: &Tally) -> Self {
-        let mut waits = tally.take_waits();
+impl From<Vec<u32>> for Waits {
+    fn from(mut waits: Vec<u32>) -> Self {
         waits.sort_unstable();
         Self(waits)
+    }
+}
+
+impl Waits {
+    fn of(tally: &Tally) -> Self {
+        tally.take_waits().into()
     }
 
     /// In milliseconds; `None` where there was nothing to wait for.
@@ -81,6 +89,8 @@ pub(crate) struct FannedOut {
     pub(crate) there: Waits,
     /// Bytes of a message.
     pub(crate) length: u64,
+    /// How soon pings were answered meanwhile.
+    pub(crate) pongs: Option<Pongs>,
 }
 
 /// Hosts speak, everybody listens.
@@ -145,7 +155,7 @@ pub(crate) async fn fan_out(fleet: &Fleet, shape: Shape) -> anyhow::Result<Fanne
     arrive(&[&here, &there], heard + shape.messages()).await;
     let heard = here.heard() + there.heard() - heard;
     let updates = shape.rooms as f64 * f64::from(shape.count);
-    let fanned_out = FannedOut {
+    let mut fanned_out = FannedOut {
         message: fleet.gateways_cpu()?.since(gateways).per(heard as f64),
         update: fleet.behind_cpu()?.since(behind).per(updates),
         kib: (fleet.memory()? - memory) / shape.connections() as f64,
@@ -153,7 +163,15 @@ pub(crate) async fn fan_out(fleet: &Fleet, shape: Shape) -> anyhow::Result<Fanne
         here: Waits::of(&here),
         there: Waits::of(&there),
         length: here.length().max(there.length()),
+        pongs: None,
     };
+    // Afterwards: what pings cost is not in what a message costs.
+    if shape.pingers > 0 && fleet.kind != Kind::Node {
+        let time = shape.every * shape.count;
+        let pingers = Pingers::start(fleet, shape.connections(), shape.pingers, time).await?;
+        speak(&mut hosts, shape, epoch).await?;
+        fanned_out.pongs = Some(pingers.end(fleet).await?);
+    }
     // A listener whose line broke has not heard everything, and the figures are not what they seem.
     if let Some(ended) = listening.try_join_next() {
         ended?.context("a listener was cut off")?;
