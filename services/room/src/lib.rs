@@ -9,6 +9,7 @@ mod convert;
 pub mod domain;
 mod error;
 pub mod live;
+mod names;
 mod people;
 mod remembered;
 mod rpc;

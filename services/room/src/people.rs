@@ -1,6 +1,6 @@
 //! What rooms need to know of people, from the services that know it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use tonic::Status;
@@ -9,6 +9,8 @@ use tutti_proto::{
     auth::{GetUsersRequest, auth_service_client::AuthServiceClient},
     friends::{CheckFriendshipsRequest, friend_service_client::FriendServiceClient},
 };
+
+use crate::names::{Found, Names};
 
 /// How many friendships the friend service checks at once.
 const FRIENDSHIPS_MAX: usize = 500;
@@ -37,6 +39,7 @@ pub trait People: Send + Sync + 'static {
 pub struct RemotePeople {
     auth: AuthServiceClient<Transport>,
     friends: FriendServiceClient<Transport>,
+    names: Arc<Names>,
 }
 
 impl RemotePeople {
@@ -46,18 +49,26 @@ impl RemotePeople {
         Self {
             auth: AuthServiceClient::new(transport.clone()),
             friends: FriendServiceClient::new(transport),
+            names: Arc::default(),
         }
+    }
+
+    async fn names_of(&self, users: Vec<UserId>) -> Found {
+        let request = GetUsersRequest {
+            user_ids: users.iter().map(ToString::to_string).collect(),
+        };
+        let answer = self.auth.clone().get_users(request).await?.into_inner();
+        let users = answer.users.into_iter();
+        Ok(users
+            .filter_map(|user| Some((user.user_id.parse().ok()?, user.username)))
+            .collect())
     }
 }
 
 #[async_trait]
 impl People for RemotePeople {
     async fn username(&self, user: UserId) -> Result<Option<String>, PeopleError> {
-        let request = GetUsersRequest {
-            user_ids: vec![user.to_string()],
-        };
-        let answer = self.auth.clone().get_users(request).await?.into_inner();
-        Ok(answer.users.into_iter().next().map(|user| user.username))
+        Ok(self.names.of(user, |users| self.names_of(users)).await?)
     }
 
     async fn friends_among(

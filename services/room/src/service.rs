@@ -16,13 +16,14 @@ use tutti_common::{
     limits::{Limiter, Rule},
     rpc, telemetry,
 };
+use tutti_proto::rooms::RoomEvent;
 
 use crate::{
     RoomSettings,
     convert::{self, encode_events},
     domain::{
-        Change, CloseReason, Command, Event, Lease, LeaveReason, Measured, Playback,
-        PlaybackUpdate, Room, RoomTerms, Seat, SongUpdate, Version, View, apply, timing,
+        Change, CloseReason, Command, Event, HostChangeReason, Lease, LeaveReason, Measured,
+        Playback, PlaybackUpdate, Room, RoomTerms, Seat, SongUpdate, Version, View, apply, timing,
     },
     error::RoomError,
     live::{Connected, LiveState, Snapshot, Turn},
@@ -83,6 +84,18 @@ impl Turns {
     async fn take(&self, room: RoomId) -> MutexGuard<'_, ()> {
         let stripe = usize::try_from(self.hasher.hash_one(room)).unwrap_or(0) % STRIPES;
         self.stripes[stripe].lock().await
+    }
+}
+
+/// Why others are host once a change is made.
+struct HostChanges(Vec<HostChangeReason>);
+
+impl HostChanges {
+    fn count(self) {
+        for reason in self.0 {
+            metrics::counter!("tutti_room_host_changes_total", "reason" => reason.name())
+                .increment(1);
+        }
     }
 }
 
@@ -177,13 +190,18 @@ impl Rooms {
         room: RoomId,
         connection: Option<ConnectionId>,
     ) -> Result<Snapshot, RoomError> {
-        let _turn = self.turn(room).await?;
+        let _here = self.turns.take(room).await;
+        // What is dropped first ends first.
+        let (_everywhere, mut seen) = self.live.take_turn_and_look(room, &[user]).await?;
         let mut username = None;
         for _ in 0..TRIES {
-            let view = self
-                .view(room, &[user])
-                .await?
-                .ok_or(RoomError::NotJoinable)?;
+            let view = match seen.take() {
+                Some(view) => view,
+                None => self
+                    .view(room, &[user])
+                    .await?
+                    .ok_or(RoomError::NotJoinable)?,
+            };
             if !self.may_see(&view, user).await? {
                 return Err(RoomError::NotJoinable);
             }
@@ -209,16 +227,11 @@ impl Rooms {
             let Some(change) = apply(&view, command, now)? else {
                 break;
             };
-            if self.carry_out(&view.room, change, now).await? {
-                if let Some(connection) = connection {
-                    let connected = Connected {
-                        connection,
-                        user,
-                        room: Some(room),
-                    };
-                    self.live.renew(&[connected], now + LEASE).await?;
-                }
-                return self.snapshot(room).await;
+            let (events, host_changes) = self.record(&view.room, &change, now).await?;
+            let expected = view.room.revision;
+            if let Some(joined) = self.live.commit_and_look(expected, change, events).await? {
+                host_changes.count();
+                return Ok(joined);
             }
         }
         Err(RoomError::Contended)
@@ -529,9 +542,11 @@ impl Rooms {
         };
         // What the host says next is most likely about the room as it is then.
         let is_to_remember = change.seats.is_empty() && !change.closed;
-        if !self.carry_out(&before, change, now).await? {
+        let (events, host_changes) = self.record(&before, &change, now).await?;
+        if !self.live.commit(before.revision, change, events).await? {
             return Ok(None);
         }
+        host_changes.count();
         let room = after.room.clone();
         if is_to_remember && after.seat(room.host).is_some() {
             self.remembered.keep(after);
@@ -539,13 +554,14 @@ impl Rooms {
         Ok(Some(room))
     }
 
-    /// First the record, then live state and those who watch: what anybody hears of is not lost.
-    async fn carry_out(
+    /// Puts a change into the record, which comes before live state and those who watch: what anybody hears of is not lost.
+    /// Returns what they are to hear.
+    async fn record(
         &self,
         before: &Room,
-        change: Change,
+        change: &Change,
         now: UnixMs,
-    ) -> Result<bool, RoomError> {
+    ) -> Result<(Vec<RoomEvent>, HostChanges), RoomError> {
         // Somebody who was told that it was not done may have said something else since.
         if rpc::is_too_late() {
             return Err(RoomError::TooLate);
@@ -563,17 +579,10 @@ impl Rooms {
             event.traceparent.clone_from(&trace);
         }
         let host_changes = change.events.iter().filter_map(|event| match event {
-            Event::HostChanged { reason, .. } => Some(reason.name()),
+            Event::HostChanged { reason, .. } => Some(*reason),
             _ => None,
         });
-        let host_changes = host_changes.collect::<Vec<_>>();
-        let is_made = self.live.commit(before.revision, change, events).await?;
-        if is_made {
-            for reason in host_changes {
-                metrics::counter!("tutti_room_host_changes_total", "reason" => reason).increment(1);
-            }
-        }
-        Ok(is_made)
+        Ok((events, HostChanges(host_changes.collect())))
     }
 
     /// A room as the rules see it, from live state or from the record.

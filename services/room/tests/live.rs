@@ -79,6 +79,8 @@ on_each_engine! {
     a_snapshot_names_members_in_order,
     a_stale_change_is_refused_and_nobody_hears_of_it,
     of_changes_at_once_one_wins,
+    who_changes_a_room_sees_it_as_it_is_then,
+    a_turn_comes_with_a_look,
     everybody_hears_all_events_in_order,
     who_is_too_slow_is_told_of_a_gap,
     nobody_hears_of_another_room,
@@ -93,6 +95,7 @@ on_each_engine! {
     what_is_due_comes_in_portions,
     connections_without_a_seat_are_named,
     who_has_a_connection_is_online,
+    who_joins_by_a_connection_is_online,
     rooms_come_latest_joined_first,
     a_running_position_is_claimed_once,
     what_is_recorded_or_gone_needs_no_recording,
@@ -293,6 +296,36 @@ async fn of_changes_at_once_one_wins(live: Live) {
         let made = join_all(commits).await;
         assert_eq!(made.into_iter().filter(|made| *made).count(), 1);
     }
+}
+
+async fn who_changes_a_room_sees_it_as_it_is_then(live: Live) {
+    let (id, [host, second]) = seated(&live).await;
+    let guest = UserId::new();
+    let lease = Lease::Connection(ConnectionId::new());
+    let coming = join(guest, lease, NOW + MINUTE);
+    let (revision, change, events) = decide(&live, id, &[guest], coming).await;
+    let seen = live.commit_and_look(revision, change.clone(), events.clone());
+    let seen = seen.await.unwrap().unwrap();
+    assert_eq!((&seen.room, seen.count), (&change.room, 3));
+    let named = [host, second, guest].map(|user| (user, user.to_string()));
+    assert_eq!(seen.members, named);
+    let looked = live.snapshot(id).await.unwrap().unwrap();
+    assert_eq!((looked.room, looked.members), (seen.room, seen.members));
+    // What is not made is not seen.
+    let again = live.commit_and_look(revision, change, events).await;
+    assert!(again.unwrap().is_none());
+}
+
+async fn a_turn_comes_with_a_look(live: Live) {
+    let (id, [host, _, third]) = seated(&live).await;
+    for _ in 0..3 {
+        let (turn, seen) = live.take_turn_and_look(id, &[third, host]).await.unwrap();
+        assert_eq!(seen, live.view(id, &[third, host]).await.unwrap());
+        act(&live, id, host, plays(host, 1.0)).await;
+        drop(turn);
+    }
+    let nowhere = live.take_turn_and_look(RoomId::new(), &[host]).await;
+    assert!(nowhere.unwrap().1.is_none());
 }
 
 async fn everybody_hears_all_events_in_order(live: Live) {
@@ -548,6 +581,35 @@ async fn who_has_a_connection_is_online(live: Live) {
     assert_eq!(online(NOW + GRACE).await, [true, false, false]);
     live.drop_connections(&[laptop], NOW).await.unwrap();
     assert_eq!(online(NOW).await, [false, false, false]);
+}
+
+async fn who_joins_by_a_connection_is_online(live: Live) {
+    let (id, [host]) = seated(&live).await;
+    let guest = UserId::new();
+    let connected = |user| Connected {
+        connection: ConnectionId::new(),
+        user,
+        room: Some(id),
+    };
+    let (of_host, of_guest) = (connected(host), connected(guest));
+    for joining in [of_host, of_guest] {
+        let Connected {
+            connection, user, ..
+        } = joining;
+        let lease = Lease::Connection(connection);
+        act(&live, id, user, join(user, lease, NOW + GRACE)).await;
+    }
+    let online = async |now| {
+        let online = live.online(&[host, guest], now).await.unwrap();
+        [host, guest].map(|user| online.contains(&user))
+    };
+    assert_eq!(online(NOW + GRACE - A_MOMENT).await, [true, true]);
+    live.drop_connections(&[of_host], NOW).await.unwrap();
+    assert_eq!(online(NOW).await, [false, true]);
+    assert_eq!(online(NOW + GRACE).await, [false, false]);
+    // A visit is no connection.
+    act(&live, id, host, join(host, Lease::Visit, NOW + MINUTE)).await;
+    assert_eq!(online(NOW).await, [false, false]);
 }
 
 async fn rooms_come_latest_joined_first(live: Live) {

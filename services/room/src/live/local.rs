@@ -18,7 +18,7 @@ use tutti_proto::rooms::RoomEvent;
 
 use super::{
     CLAIM, Connected, Due, Feed, LiveError, LiveState, MEASURED_FOR, SNAPSHOT_MEMBERS, Snapshot,
-    Turn,
+    Turn, connections_of,
 };
 use crate::domain::{Change, Lease, Measured, Room, Seat, SeatChange, Version, View};
 
@@ -95,6 +95,14 @@ impl LiveRoom {
 
     fn count(&self) -> u32 {
         u32::try_from(self.seats.len()).unwrap_or(u32::MAX)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            room: self.room.clone(),
+            members: self.members(SNAPSHOT_MEMBERS),
+            count: self.count(),
+        }
     }
 }
 
@@ -197,6 +205,54 @@ impl LocalLive {
         }
     }
 
+    /// Makes a change if the room is still at `expected`, and says whether it was.
+    fn make(
+        &self,
+        state: &mut State,
+        expected: Version,
+        change: Change,
+        events: Vec<RoomEvent>,
+    ) -> bool {
+        let id = change.room.id;
+        let Some(live) = state
+            .rooms
+            .get_mut(&id)
+            .filter(|live| live.room.revision == expected)
+        else {
+            return false;
+        };
+        for (user, connection, alive_until) in connections_of(&change) {
+            let connections = state.online.entry(user).or_default();
+            connections.insert(connection, alive_until);
+        }
+        live.room = change.room;
+        for seat in change.seats {
+            self.change_seat(state, id, seat);
+        }
+        if change.closed {
+            Self::remove_room(state, id);
+        } else {
+            self.schedule(state, Due::Room(id));
+            // What is durable is in the record already.
+            if change.durable {
+                state.unrecorded.remove(&id);
+            } else {
+                state.unrecorded.insert(id, None);
+            }
+        }
+        // Under the lock, so that events leave in the order of revisions.
+        if let Some(feed) = state.feeds.get(&id) {
+            for event in events {
+                // An error means that nobody is listening any more.
+                let _ = feed.send(Arc::new(event));
+            }
+            if change.closed || feed.receiver_count() == 0 {
+                state.feeds.remove(&id);
+            }
+        }
+        true
+    }
+
     fn remove_room(state: &mut State, id: RoomId) {
         let Some(room) = state.rooms.remove(&id) else {
             return;
@@ -239,11 +295,7 @@ impl LiveState for LocalLive {
 
     async fn snapshot(&self, room: RoomId) -> Result<Option<Snapshot>, LiveError> {
         let state = self.state();
-        Ok(state.rooms.get(&room).map(|live| Snapshot {
-            room: live.room.clone(),
-            members: live.members(SNAPSHOT_MEMBERS),
-            count: live.count(),
-        }))
+        Ok(state.rooms.get(&room).map(LiveRoom::snapshot))
     }
 
     async fn restore(&self, room: Room, seats: Vec<Seat>) -> Result<(), LiveError> {
@@ -273,47 +325,35 @@ impl LiveState for LocalLive {
         Ok(Box::new(()))
     }
 
+    async fn take_turn_and_look(
+        &self,
+        room: RoomId,
+        about: &[UserId],
+    ) -> Result<(Turn, Option<View>), LiveError> {
+        let turn = self.take_turn(room).await?;
+        Ok((turn, self.view(room, about).await?))
+    }
+
     async fn commit(
         &self,
         expected: Version,
         change: Change,
         events: Vec<RoomEvent>,
     ) -> Result<bool, LiveError> {
+        Ok(self.make(&mut self.state(), expected, change, events))
+    }
+
+    async fn commit_and_look(
+        &self,
+        expected: Version,
+        change: Change,
+        events: Vec<RoomEvent>,
+    ) -> Result<Option<Snapshot>, LiveError> {
         let mut state = self.state();
         let id = change.room.id;
-        let Some(live) = state
-            .rooms
-            .get_mut(&id)
-            .filter(|live| live.room.revision == expected)
-        else {
-            return Ok(false);
-        };
-        live.room = change.room;
-        for seat in change.seats {
-            self.change_seat(&mut state, id, seat);
-        }
-        if change.closed {
-            Self::remove_room(&mut state, id);
-        } else {
-            self.schedule(&mut state, Due::Room(id));
-            // What is durable is in the record already.
-            if change.durable {
-                state.unrecorded.remove(&id);
-            } else {
-                state.unrecorded.insert(id, None);
-            }
-        }
-        // Under the lock, so that events leave in the order of revisions.
-        if let Some(feed) = state.feeds.get(&id) {
-            for event in events {
-                // An error means that nobody is listening any more.
-                let _ = feed.send(Arc::new(event));
-            }
-            if change.closed || feed.receiver_count() == 0 {
-                state.feeds.remove(&id);
-            }
-        }
-        Ok(true)
+        let is_made = self.make(&mut state, expected, change, events);
+        let live = state.rooms.get(&id).filter(|_| is_made);
+        Ok(live.map(LiveRoom::snapshot))
     }
 
     async fn is_filled(&self) -> Result<bool, LiveError> {

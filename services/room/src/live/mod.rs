@@ -17,7 +17,7 @@ pub use self::redis::RedisLive;
 pub use local::LocalLive;
 pub use tutti_common::follow::Heard as Feed;
 
-use crate::domain::{Change, Measured, Room, Seat, Version, View};
+use crate::domain::{Change, Lease, Measured, Room, Seat, SeatChange, Version, View};
 
 /// Live state does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,28 @@ pub enum Due {
 /// How long what a gateway said of its listeners counts. It says so every few seconds while there is news.
 const MEASURED_FOR: Duration = Duration::from_secs(30);
 
+/// The connections that keep a seat from a change on, whose they are and until when.
+fn connections_of(change: &Change) -> Vec<(UserId, ConnectionId, UnixMs)> {
+    let mut found = Vec::new();
+    let mut add = |user, lease: &Lease, alive_until| {
+        if let Lease::Connection(connection) = lease {
+            found.push((user, *connection, alive_until));
+        }
+    };
+    for change in &change.seats {
+        match change {
+            SeatChange::Take(seat) => {
+                for (lease, &alive_until) in &seat.leases {
+                    add(seat.user, lease, alive_until);
+                }
+            }
+            SeatChange::Hold(user, lease, alive_until) => add(*user, lease, *alive_until),
+            SeatChange::Give(_) | SeatChange::Release(..) => {}
+        }
+    }
+    found
+}
+
 /// A turn with a room; it is over when this is dropped.
 pub type Turn = Box<dyn Send + Sync>;
 
@@ -84,13 +106,29 @@ pub trait LiveState: Send + Sync + 'static {
     /// this keeps the record in the same order.
     async fn take_turn(&self, room: RoomId) -> Result<Turn, LiveError>;
 
-    /// Makes the change and publishes its events, if the room is still at `expected`. False if it is not.
+    /// The same, and a look at the room as it is then.
+    async fn take_turn_and_look(
+        &self,
+        room: RoomId,
+        about: &[UserId],
+    ) -> Result<(Turn, Option<View>), LiveError>;
+
+    /// Makes the change and publishes its events, if the room is still at `expected`. False if it is not. Whose connection
+    /// keeps a seat from then on is online for as long.
     async fn commit(
         &self,
         expected: Version,
         change: Change,
         events: Vec<RoomEvent>,
     ) -> Result<bool, LiveError>;
+
+    /// The same. Returns the room with its members as it is after the change, or `None` if it was not made.
+    async fn commit_and_look(
+        &self,
+        expected: Version,
+        change: Change,
+        events: Vec<RoomEvent>,
+    ) -> Result<Option<Snapshot>, LiveError>;
 
     /// Whether all rooms were brought back from the record since there was nothing here.
     async fn is_filled(&self) -> Result<bool, LiveError>;

@@ -24,8 +24,12 @@ use tutti_common::{
 };
 use tutti_proto::rooms::RoomEvent;
 
-use self::{keys::Keys, turns::Turns};
-use super::{Connected, Due, Feed, LiveError, LiveState, Snapshot, Turn};
+use self::{
+    keys::Keys,
+    rooms::decode_view,
+    turns::{TURN, Turns},
+};
+use super::{Connected, Due, Feed, LiveError, LiveState, SNAPSHOT_MEMBERS, Snapshot, Turn};
 use crate::domain::{Change, Measured, Room, Seat, Version, View};
 
 /// How long what nobody uses any more is kept, in seconds. Every renewed lease is a use.
@@ -47,6 +51,7 @@ pub struct RedisLive {
 
 struct Scripts {
     view: Script,
+    turn: Script,
     seat: Script,
     commit: Script,
     restore: Script,
@@ -82,6 +87,13 @@ impl RedisLive {
             keys,
             scripts: Scripts {
                 view: Script::new("view", include_str!("redis/view.lua")),
+                turn: Script::new(
+                    "turn",
+                    concat!(
+                        include_str!("redis/turn.lua"),
+                        include_str!("redis/view.lua")
+                    ),
+                ),
                 seat: Script::new("seat", include_str!("redis/seat.lua")),
                 commit: Script::new("commit", include_str!("redis/commit.lua")),
                 restore: Script::new("restore", include_str!("redis/restore.lua")),
@@ -114,13 +126,55 @@ impl LiveState for RedisLive {
         self.turns.take(room).await
     }
 
+    async fn take_turn_and_look(
+        &self,
+        room: RoomId,
+        about: &[UserId],
+    ) -> Result<(Turn, Option<View>), LiveError> {
+        let mut keys = self.keys.all_of_room(room).to_vec();
+        keys.push(self.keys.turn(room));
+        let mut args = about.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let word = turns::new_word();
+        args.extend([TURN.as_millis().to_string(), word.clone()]);
+        let ask = || {
+            let answer = self
+                .redis
+                .run::<redis::Value>(&self.scripts.turn, &keys, &args);
+            async move {
+                match answer.await? {
+                    // It is another one's turn.
+                    redis::Value::Int(_) => Ok(None),
+                    answer => Ok(Some(decode_view(room, about, answer)?)),
+                }
+            }
+        };
+        self.turns.take_with(room, word, ask).await
+    }
+
     async fn commit(
         &self,
         expected: Version,
         change: Change,
         events: Vec<RoomEvent>,
     ) -> Result<bool, LiveError> {
-        self.make(expected, &change, &events).await
+        let made = self.make(expected, &change, &events, 0).await?;
+        Ok(made.is_some())
+    }
+
+    async fn commit_and_look(
+        &self,
+        expected: Version,
+        change: Change,
+        events: Vec<RoomEvent>,
+    ) -> Result<Option<Snapshot>, LiveError> {
+        let made = self
+            .make(expected, &change, &events, SNAPSHOT_MEMBERS)
+            .await?;
+        Ok(made.map(|(count, members)| Snapshot {
+            room: change.room,
+            members,
+            count,
+        }))
     }
 
     async fn is_filled(&self) -> Result<bool, LiveError> {

@@ -5,18 +5,44 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{Pool, Transaction, types::Json};
-use tutti_common::{
-    clock::UnixMs,
-    ids::{RoomId, UserId},
-    sql::Statement as _,
-};
+use sqlx::{Pool, types::Json};
+use tutti_common::{clock::UnixMs, ids::RoomId, sql::Statement as _};
 
-use super::{BEGIN, Db};
+use super::{BEGIN, Db, IS_ONE};
 use crate::{
     domain::{Playback, Room, RoomName, RoomTerms, Seat, SeatChange, Song, Version},
     store::{RoomStore, StoreError},
 };
+
+/// Parameters from 8 on are for what is written together with it.
+macro_rules! update_room {
+    () => {
+        "UPDATE music_rooms
+         SET host_id = $2, current_song = $3, playback_state = $4, version = $5, revision = $6, last_activity = $7
+         WHERE room_id = $1 AND revision < $6"
+    };
+}
+
+const UPDATE_ROOM: &str = update_room!();
+
+const UPDATE_ROOM_AND_TAKE_SEAT: &str = both!(
+    update_room!(),
+    "INSERT INTO room_participants (id, room_id, user_id, username, joined_at, last_seen, is_active)
+     VALUES ($9, $1, $8, $10, $11, $11, TRUE)
+     ON CONFLICT (room_id, user_id) DO UPDATE
+     SET username = excluded.username, joined_at = excluded.joined_at, last_seen = excluded.last_seen,
+         is_active = excluded.is_active"
+);
+
+const UPDATE_ROOM_AND_GIVE_SEAT: &str = both!(
+    update_room!(),
+    "UPDATE room_participants
+     SET is_active = FALSE, last_seen = $9
+     WHERE room_id = $1 AND user_id = $8"
+);
+
+/// A statement with what it needs.
+type Bound = sqlx::query::Query<'static, Db, <Db as sqlx::Database>::Arguments>;
 
 /// Rooms in one of the engines.
 pub(crate) struct SqlRooms {
@@ -127,68 +153,42 @@ impl SeatRow {
     }
 }
 
-async fn update(transaction: &mut Transaction<'_, Db>, room: &Room) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE music_rooms
-         SET host_id = $2, current_song = $3, playback_state = $4, version = $5, revision = $6, last_activity = $7
-         WHERE room_id = $1 AND revision < $6",
-    )
-    .bind(room.id.to_string())
-    .bind(room.host.to_string())
-    .bind(room.song.as_ref().map(|song| song.as_json().to_owned()))
-    .bind(Json(PlaybackRow::from(room.playback)))
-    .bind(room.version.0)
-    .bind(room.revision.0)
-    .bind(room.last_activity.to_datetime())
-    .execute(&mut **transaction)
-    .named("update_room")
-    .await?;
-    Ok(())
+/// What writes a room, with its first seven parameters.
+fn of_room(statement: &'static str, room: &Room) -> Bound {
+    sqlx::query(statement)
+        .bind(room.id.to_string())
+        .bind(room.host.to_string())
+        .bind(room.song.as_ref().map(|song| song.as_json().to_owned()))
+        .bind(Json(PlaybackRow::from(room.playback)))
+        .bind(room.version.0)
+        .bind(room.revision.0)
+        .bind(room.last_activity.to_datetime())
 }
 
-async fn sit_down(
-    transaction: &mut Transaction<'_, Db>,
-    room: RoomId,
-    seat: &Seat,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO room_participants (id, room_id, user_id, username, joined_at, last_seen, is_active)
-         VALUES ($1, $2, $3, $4, $5, $5, $6)
-         ON CONFLICT (room_id, user_id) DO UPDATE
-         SET username = excluded.username, joined_at = excluded.joined_at, last_seen = excluded.last_seen,
-             is_active = excluded.is_active",
-    )
-    .bind(format!("{room}:{}", seat.user))
-    .bind(room.to_string())
-    .bind(seat.user.to_string())
-    .bind(seat.username.clone())
-    .bind(seat.joined_at.to_datetime())
-    .bind(true)
-    .execute(&mut **transaction)
-    .named("take_seat")
-    .await?;
-    Ok(())
-}
-
-async fn get_up(
-    transaction: &mut Transaction<'_, Db>,
-    room: RoomId,
-    user: UserId,
+/// What writes a room and a change of who is in it; nothing for what is not in the record.
+fn of_room_and_seat(
+    room: &Room,
+    change: &SeatChange,
     now: UnixMs,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE room_participants
-         SET is_active = $3, last_seen = $4
-         WHERE room_id = $1 AND user_id = $2",
-    )
-    .bind(room.to_string())
-    .bind(user.to_string())
-    .bind(false)
-    .bind(now.to_datetime())
-    .execute(&mut **transaction)
-    .named("give_seat")
-    .await?;
-    Ok(())
+) -> Option<(Bound, &'static str)> {
+    match change {
+        SeatChange::Take(seat) => {
+            let statement = of_room(UPDATE_ROOM_AND_TAKE_SEAT, room)
+                .bind(seat.user.to_string())
+                .bind(format!("{}:{}", room.id, seat.user))
+                .bind(seat.username.clone())
+                .bind(seat.joined_at.to_datetime());
+            Some((statement, "take_seat"))
+        }
+        SeatChange::Give(user) => {
+            let statement = of_room(UPDATE_ROOM_AND_GIVE_SEAT, room)
+                .bind(user.to_string())
+                .bind(now.to_datetime());
+            Some((statement, "give_seat"))
+        }
+        // Leases are live state.
+        SeatChange::Hold(..) | SeatChange::Release(..) => None,
+    }
 }
 
 #[async_trait]
@@ -215,21 +215,42 @@ impl RoomStore for SqlRooms {
         .execute(&mut *transaction)
         .named("insert_room")
         .await?;
-        sit_down(&mut transaction, room.id, first).await?;
+        sqlx::query(
+            "INSERT INTO room_participants (id, room_id, user_id, username, joined_at, last_seen, is_active)
+             VALUES ($1, $2, $3, $4, $5, $5, TRUE)",
+        )
+        .bind(format!("{}:{}", room.id, first.user))
+        .bind(room.id.to_string())
+        .bind(first.user.to_string())
+        .bind(first.username.clone())
+        .bind(first.joined_at.to_datetime())
+        .execute(&mut *transaction)
+        .named("insert_seat")
+        .await?;
         transaction.commit().named("commit").await?;
         Ok(())
     }
 
     async fn save(&self, room: &Room, seats: &[SeatChange], now: UnixMs) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
-        update(&mut transaction, room).await?;
-        for change in seats {
-            match change {
-                SeatChange::Take(seat) => sit_down(&mut transaction, room.id, seat).await?,
-                SeatChange::Give(user) => get_up(&mut transaction, room.id, *user, now).await?,
-                // Leases are live state.
-                SeatChange::Hold(..) | SeatChange::Release(..) => {}
+        let statements = seats
+            .iter()
+            .filter_map(|change| of_room_and_seat(room, change, now))
+            .collect::<Vec<_>>();
+        // One statement is done or not as it is: nobody has to wait for a transaction around it.
+        if statements.is_empty() {
+            let statement = of_room(UPDATE_ROOM, room);
+            statement.execute(&self.pool).named("update_room").await?;
+            return Ok(());
+        }
+        if IS_ONE && statements.len() == 1 {
+            for (statement, name) in statements {
+                statement.execute(&self.pool).named(name).await?;
             }
+            return Ok(());
+        }
+        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
+        for (statement, name) in statements {
+            statement.execute(&mut *transaction).named(name).await?;
         }
         transaction.commit().named("commit").await?;
         Ok(())
@@ -244,7 +265,10 @@ impl RoomStore for SqlRooms {
         rooms.sort_unstable_by_key(|room| room.id);
         let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
         for room in rooms {
-            update(&mut transaction, room).await?;
+            of_room(UPDATE_ROOM, room)
+                .execute(&mut *transaction)
+                .named("update_room")
+                .await?;
         }
         transaction.commit().named("commit").await?;
         Ok(())

@@ -7,6 +7,16 @@ type Db = sqlx::Sqlite;
 /// cannot wait for another writer.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
+/// Whether [`both`] makes one statement.
+const IS_ONE: bool = false;
+
+/// Two statements that are sent together.
+macro_rules! both {
+    ($first:expr, $second:expr) => {
+        concat!($first, "; ", $second)
+    };
+}
+
 #[path = "queries.rs"]
 mod queries;
 

@@ -1,6 +1,7 @@
 //! When to look at a seat or an empty room again. The agenda is in a slot of its own: who looks finds what is there by then.
 
 use futures_util::future::try_join_all;
+use redis::Cmd;
 use tutti_common::clock::UnixMs;
 
 use super::{
@@ -46,7 +47,19 @@ impl RedisLive {
         entries: &[(UnixMs, Due)],
         only_earlier: bool,
     ) -> Result<(), LiveError> {
-        for entries in entries.chunks(BATCH) {
+        for command in self.agenda_commands(entries, only_earlier) {
+            self.redis.ask::<i64>("zadd", &command).await?;
+        }
+        Ok(())
+    }
+
+    /// What puts that down.
+    pub(super) fn agenda_commands(
+        &self,
+        entries: &[(UnixMs, Due)],
+        only_earlier: bool,
+    ) -> impl Iterator<Item = Cmd> {
+        entries.chunks(BATCH).map(move |entries| {
             let mut command = redis::cmd("ZADD");
             command.arg(self.keys.agenda());
             if only_earlier {
@@ -55,9 +68,8 @@ impl RedisLive {
             for &(at, due) in entries {
                 command.arg(at.0).arg(encode_due(due));
             }
-            self.redis.ask::<i64>("zadd", &command).await?;
-        }
-        Ok(())
+            command
+        })
     }
 
     async fn look(&self, due: Due, now: UnixMs) -> Result<Look, LiveError> {

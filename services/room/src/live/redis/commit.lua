@@ -3,11 +3,12 @@
 --
 -- KEYS  room, seats, order, leases
 -- ARGV  expected revision, new revision, record, whether it is in SQL (0 or 1), whether the room is over (0 or 1),
---       seconds to keep it, what publishes, channel, number of events, each event, and then any of
+--       seconds to keep it, what publishes, channel, how many members to name at most, number of events, each event, and
+--       then any of
 --         take USER SEAT LEASES    give USER    hold USER LEASE UNTIL    release USER LEASE
 --
 -- Answers nil if another change came first; otherwise, of every seat that lost a lease and is still there, the user,
--- the seat and the leases that are left.
+-- the seat and the leases that are left; then how many are in the room, and the first users and seats.
 
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[1] then
   return false
@@ -29,8 +30,8 @@ end
 
 redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'record', ARGV[3], 'recorded', ARGV[4])
 
-local first_event = 10
-local next = first_event + tonumber(ARGV[9])
+local first_event = 11
+local next = first_event + tonumber(ARGV[10])
 local last_event = next - 1
 local released = {}
 while next <= #ARGV do
@@ -73,4 +74,12 @@ else
     redis.call('EXPIRE', key, ARGV[6])
   end
 end
-return released
+local users = {}
+local seats = {}
+if ARGV[9] ~= '0' then
+  users = redis.call('ZRANGE', KEYS[3], 0, tonumber(ARGV[9]) - 1)
+  if #users > 0 then
+    seats = redis.call('HMGET', KEYS[2], unpack(users))
+  end
+end
+return {released, redis.call('ZCARD', KEYS[3]), users, seats}

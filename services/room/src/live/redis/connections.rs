@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::future::try_join_all;
+use redis::Cmd;
 use tutti_common::{
     clock::UnixMs,
     ids::{ConnectionId, RoomId, UserId},
@@ -25,17 +26,14 @@ impl RedisLive {
     ) -> Result<Vec<ConnectionId>, LiveError> {
         let mut commands = Vec::with_capacity(connections.len() * 3);
         for connected in connections {
-            let online = self.keys.online(connected.user);
-            let mut add = redis::cmd("ZADD");
-            add.arg(&online)
-                .arg(alive_until.0)
-                .arg(connected.connection.to_string());
-            commands.push(add);
-            for key in [online, self.keys.rooms_of(connected.user)] {
-                let mut keep = redis::cmd("EXPIRE");
-                keep.arg(key).arg(KEEP_S);
-                commands.push(keep);
-            }
+            commands.extend(self.online_commands(
+                connected.user,
+                connected.connection,
+                alive_until,
+            ));
+            let mut keep = redis::cmd("EXPIRE");
+            keep.arg(self.keys.rooms_of(connected.user)).arg(KEEP_S);
+            commands.push(keep);
         }
         self.redis.ask_all::<i64>("renew", &commands).await?;
         let attached = self.set_leases(connections, alive_until).await?;
@@ -45,6 +43,21 @@ impl RedisLive {
             .map(|connected| connected.connection)
             .filter(|connection| !attached.contains_key(connection))
             .collect())
+    }
+
+    /// What says that a user is online.
+    pub(super) fn online_commands(
+        &self,
+        user: UserId,
+        connection: ConnectionId,
+        alive_until: UnixMs,
+    ) -> [Cmd; 2] {
+        let key = self.keys.online(user);
+        let mut add = redis::cmd("ZADD");
+        add.arg(&key).arg(alive_until.0).arg(connection.to_string());
+        let mut keep = redis::cmd("EXPIRE");
+        keep.arg(key).arg(KEEP_S);
+        [add, keep]
     }
 
     pub(super) async fn drop_all(

@@ -2,9 +2,10 @@
 
 use futures_util::future::join;
 use prost::Message as _;
+use redis::Value;
 use tutti_common::{
     clock::UnixMs,
-    ids::{RoomId, UserId},
+    ids::{ConnectionId, RoomId, UserId},
 };
 use tutti_proto::rooms::RoomEvent;
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Change, Room, Seat, SeatChange, Version, View},
-    live::{Due, LiveError, SNAPSHOT_MEMBERS, Snapshot},
+    live::{Due, LiveError, SNAPSHOT_MEMBERS, Snapshot, connections_of},
 };
 
 /// A record, how many are in the room, the eldest two, and of those asked about seats and leases by turns.
@@ -28,6 +29,49 @@ type SnapshotAnswer = (Vec<u8>, u32, Vec<String>, Vec<Vec<u8>>);
 /// A user, their seat, and the leases that are left of it.
 type ReleasedAnswer = (String, Vec<u8>, String);
 
+/// Of what was made: the seats that lost a lease, how many are in the room, and as many of the first users as were
+/// asked for, with their seats.
+type MadeAnswer = (Vec<ReleasedAnswer>, u32, Vec<String>, Vec<Vec<u8>>);
+
+/// Ids and names in order of joining.
+type Members = Vec<(UserId, String)>;
+
+fn decode_members(users: &[String], seats: &[Vec<u8>]) -> Result<Members, LiveError> {
+    let decode = |(user, seat): (&String, &Vec<u8>)| {
+        let user = user.parse().map_err(unreadable)?;
+        Ok((user, decode_seat(user, seat, "")?.username))
+    };
+    users.iter().zip(seats).map(decode).collect()
+}
+
+/// What the script that looks at a room answers.
+pub(super) fn decode_view(
+    room: RoomId,
+    about: &[UserId],
+    answer: Value,
+) -> Result<Option<View>, LiveError> {
+    let answer = redis::from_redis_value::<Option<ViewAnswer>>(answer).map_err(unreadable)?;
+    let Some((record, count, eldest, found)) = answer else {
+        return Ok(None);
+    };
+    let mut seats = Vec::new();
+    for (&user, found) in about.iter().zip(found.chunks(2)) {
+        if let [Some(seat), leases] = found {
+            let leases = std::str::from_utf8(leases.as_deref().unwrap_or_default());
+            seats.push(decode_seat(user, seat, leases.map_err(unreadable)?)?);
+        }
+    }
+    Ok(Some(View {
+        room: decode_room(room, &record)?,
+        seats,
+        count,
+        eldest: eldest
+            .iter()
+            .map(|user| user.parse().map_err(unreadable))
+            .collect::<Result<_, _>>()?,
+    }))
+}
+
 impl RedisLive {
     pub(super) async fn look_at_room(
         &self,
@@ -38,27 +82,9 @@ impl RedisLive {
         let keys = self.keys.all_of_room(room);
         let answer = self
             .redis
-            .run::<Option<ViewAnswer>>(&self.scripts.view, &keys, &users)
+            .run::<Value>(&self.scripts.view, &keys, &users)
             .await?;
-        let Some((record, count, eldest, found)) = answer else {
-            return Ok(None);
-        };
-        let mut seats = Vec::new();
-        for (&user, found) in about.iter().zip(found.chunks(2)) {
-            if let [Some(seat), leases] = found {
-                let leases = std::str::from_utf8(leases.as_deref().unwrap_or_default());
-                seats.push(decode_seat(user, seat, leases.map_err(unreadable)?)?);
-            }
-        }
-        Ok(Some(View {
-            room: decode_room(room, &record)?,
-            seats,
-            count,
-            eldest: eldest
-                .iter()
-                .map(|user| user.parse().map_err(unreadable))
-                .collect::<Result<_, _>>()?,
-        }))
+        decode_view(room, about, answer)
     }
 
     pub(super) async fn take_snapshot(&self, room: RoomId) -> Result<Option<Snapshot>, LiveError> {
@@ -73,14 +99,7 @@ impl RedisLive {
         };
         Ok(Some(Snapshot {
             room: decode_room(room, &record)?,
-            members: users
-                .iter()
-                .zip(seats)
-                .map(|(user, seat)| {
-                    let user = user.parse().map_err(unreadable)?;
-                    Ok((user, decode_seat(user, &seat, "")?.username))
-                })
-                .collect::<Result<_, LiveError>>()?,
+            members: decode_members(&users, &seats)?,
             count,
         }))
     }
@@ -107,7 +126,8 @@ impl RedisLive {
         command.arg(self.keys.room(room.id));
         let is_there = self.redis.ask::<bool>("exists", &command).await?;
         // What refers to it from elsewhere may have been lost all the same.
-        self.expect_seats(room.id, seats.iter(), is_there).await?;
+        self.expect_seats(room.id, seats.iter(), &[], is_there)
+            .await?;
         if is_there {
             return Ok(());
         }
@@ -130,40 +150,45 @@ impl RedisLive {
         Ok(())
     }
 
+    /// Makes a change. Returns how many are in the room then and up to `members` of them, or nothing where another change
+    /// came first.
     pub(super) async fn make(
         &self,
         expected: Version,
         change: &Change,
         events: &[RoomEvent],
-    ) -> Result<bool, LiveError> {
+        members: usize,
+    ) -> Result<Option<(u32, Members)>, LiveError> {
         let room = &change.room;
         let taken = change.seats.iter().filter_map(|change| match change {
             SeatChange::Take(seat) => Some(seat),
             SeatChange::Give(_) | SeatChange::Hold(..) | SeatChange::Release(..) => None,
         });
-        self.expect_seats(room.id, taken, false).await?;
+        let connections = connections_of(change);
+        self.expect_seats(room.id, taken, &connections, false)
+            .await?;
         if !change.closed {
             self.expect_empty(room).await?;
         }
-        let args = self.encode_change(expected, change, events);
+        let args = self.encode_change(expected, change, events, members);
         let keys = self.keys.all_of_room(room.id);
-        let commit =
-            self.redis
-                .run::<Option<Vec<ReleasedAnswer>>>(&self.scripts.commit, &keys, &args);
-        let released = if change.durable || change.closed {
+        let commit = self
+            .redis
+            .run::<Option<MadeAnswer>>(&self.scripts.commit, &keys, &args);
+        let made = if change.durable || change.closed {
             commit.await?
         } else {
             // Sent together. If the change is refused, the mark says nothing wrong of the room.
             let (committed, marked) = join(commit, self.mark_unrecorded(room)).await;
-            let released = committed?;
+            let made = committed?;
             if let Err(error) = marked {
                 // The change is made and told; the next one marks the room again.
                 tracing::warn!(room = %room.id, %error, "a room could not be marked as unrecorded");
             }
-            released
+            made
         };
-        let Some(released) = released else {
-            return Ok(false);
+        let Some((released, count, users, seats)) = made else {
+            return Ok(None);
         };
         let released = released
             .into_iter()
@@ -176,7 +201,7 @@ impl RedisLive {
             // The change is made and told. The seats are looked at when the leases that went would have ended.
             tracing::warn!(room = %room.id, %error, "seats may be kept a little longer");
         }
-        Ok(true)
+        Ok(Some((count, decode_members(&users, &seats)?)))
     }
 
     fn encode_change(
@@ -184,6 +209,7 @@ impl RedisLive {
         expected: Version,
         change: &Change,
         events: &[RoomEvent],
+        members: usize,
     ) -> Vec<Vec<u8>> {
         let room = &change.room;
         let flag = |set: bool| if set { b"1".to_vec() } else { b"0".to_vec() };
@@ -197,6 +223,7 @@ impl RedisLive {
             KEEP_S.to_string().into_bytes(),
             self.redis.publish_command().as_bytes().to_vec(),
             self.keys.channel(room.id).into_bytes(),
+            members.to_string().into_bytes(),
             events.len().to_string().into_bytes(),
         ];
         args.extend(events.iter().map(RoomEvent::encode_to_vec));
@@ -225,11 +252,12 @@ impl RedisLive {
         args
     }
 
-    /// What must be there before somebody sits in a room, or if that `is_there` already.
+    /// What must be there before somebody sits in a room, or if that `is_there` already; and who is online then.
     async fn expect_seats<'a>(
         &self,
         room: RoomId,
         seats: impl Iterator<Item = &'a Seat>,
+        connections: &[(UserId, ConnectionId, UnixMs)],
         is_there: bool,
     ) -> Result<(), LiveError> {
         let seats = seats.collect::<Vec<_>>();
@@ -237,13 +265,12 @@ impl RedisLive {
             .iter()
             .map(|seat| (self.expires_at(seat), Due::Seat(room, seat.user)))
             .collect::<Vec<_>>();
-        if is_there {
-            self.look_no_later(&entries).await?;
-        } else {
-            // Never left where a look has put it: that look may be about to find nobody there.
-            self.look_at(&entries).await?;
+        // Unless it is there, never left where a look has put it: that look may be about to find nobody there.
+        let agenda = self.agenda_commands(&entries, is_there);
+        let mut commands = agenda.collect::<Vec<_>>();
+        for &(user, connection, alive_until) in connections {
+            commands.extend(self.online_commands(user, connection, alive_until));
         }
-        let mut commands = Vec::new();
         for seat in seats {
             let key = self.keys.rooms_of(seat.user);
             let mut add = redis::cmd("ZADD");

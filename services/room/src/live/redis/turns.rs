@@ -16,7 +16,7 @@ use super::keys::Keys;
 use crate::live::{LiveError, Turn};
 
 /// How long a turn lasts at most: whoever has it may have died. Longer than writing the record may take.
-const TURN: Duration = Duration::from_secs(5);
+pub(super) const TURN: Duration = Duration::from_secs(5);
 
 /// How often is asked whether the turn of another process is over.
 const ASK_EVERY: Duration = Duration::from_millis(1);
@@ -51,6 +51,11 @@ impl Drop for UntilDropped {
     }
 }
 
+/// Any word that nobody else has.
+pub(super) fn new_word() -> String {
+    ConnectionId::new().to_string()
+}
+
 impl Turns {
     pub(super) fn start(redis: Redis, keys: Keys) -> Self {
         let (over, inbox) = mpsc::unbounded_channel();
@@ -66,33 +71,45 @@ impl Turns {
 
     /// Waits for the turn with a room.
     pub(super) async fn take(&self, room: RoomId) -> Result<Turn, LiveError> {
-        let key = self.keys.turn(room);
-        // Any word that nobody else has.
-        let word = ConnectionId::new().to_string();
+        let word = new_word();
         let mut take = redis::cmd("SET");
-        take.arg(&key).arg(&word).arg("NX").arg("PX");
+        take.arg(self.keys.turn(room)).arg(&word);
+        take.arg("NX").arg("PX");
         take.arg(u64::try_from(TURN.as_millis()).unwrap_or(u64::MAX));
+        let ask = || {
+            let taken = self.redis.ask::<Option<()>>("turn", &take);
+            async move { Ok(taken.await?) }
+        };
+        let (turn, ()) = self.take_with(room, word, ask).await?;
+        Ok(turn)
+    }
+
+    /// Waits until `ask` has taken the turn under this word, and returns what it brought along.
+    pub(super) async fn take_with<T, F: Future<Output = Result<Option<T>, LiveError>>>(
+        &self,
+        room: RoomId,
+        word: String,
+        ask: impl Fn() -> F,
+    ) -> Result<(Turn, T), LiveError> {
+        let key = self.keys.turn(room);
         // Before it is asked for: what is not answered may have been granted.
         let turn = UntilDropped {
             mine: Some(Mine { key, word }),
             over: self.over.clone(),
         };
         let taken = async {
-            while self
-                .redis
-                .ask::<Option<String>>("turn", &take)
-                .await?
-                .is_none()
-            {
+            loop {
+                if let Some(found) = ask().await? {
+                    return Ok::<_, LiveError>(found);
+                }
                 // Nobody says when a turn is over, so that it costs two commands and no subscription.
                 sleep(ASK_EVERY).await;
             }
-            Ok::<_, LiveError>(())
         };
-        timeout(DEADLINE, taken)
+        let found = timeout(DEADLINE, taken)
             .await
             .map_err(|_| LiveError("the room is being changed elsewhere".to_owned()))??;
-        Ok(Box::new(turn))
+        Ok((Box::new(turn), found))
     }
 }
 
