@@ -8,7 +8,8 @@
 --         take USER SEAT LEASES    give USER    hold USER LEASE UNTIL    release USER LEASE
 --
 -- Answers nil if another change came first; otherwise, of every seat that lost a lease and is still there, the user,
--- the seat and the leases that are left; then how many are in the room, and the first users and seats.
+-- the seat and the leases that are left; and where members are to be named, how many are in the room, and the first
+-- users and seats.
 
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[1] then
   return false
@@ -74,12 +75,12 @@ else
     redis.call('EXPIRE', key, ARGV[6])
   end
 end
-local users = {}
+if ARGV[9] == '0' then
+  return {released, 0, {}, {}}
+end
+local users = redis.call('ZRANGE', KEYS[3], 0, tonumber(ARGV[9]) - 1)
 local seats = {}
-if ARGV[9] ~= '0' then
-  users = redis.call('ZRANGE', KEYS[3], 0, tonumber(ARGV[9]) - 1)
-  if #users > 0 then
-    seats = redis.call('HMGET', KEYS[2], unpack(users))
-  end
+if #users > 0 then
+  seats = redis.call('HMGET', KEYS[2], unpack(users))
 end
 return {released, redis.call('ZCARD', KEYS[3]), users, seats}

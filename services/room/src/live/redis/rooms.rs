@@ -29,8 +29,8 @@ type SnapshotAnswer = (Vec<u8>, u32, Vec<String>, Vec<Vec<u8>>);
 /// A user, their seat, and the leases that are left of it.
 type ReleasedAnswer = (String, Vec<u8>, String);
 
-/// Of what was made: the seats that lost a lease, how many are in the room, and as many of the first users as were
-/// asked for, with their seats.
+/// Of what was made: the seats that lost a lease and, where members were asked for, how many are in the room and the
+/// first users with their seats.
 type MadeAnswer = (Vec<ReleasedAnswer>, u32, Vec<String>, Vec<Vec<u8>>);
 
 /// Ids and names in order of joining.
@@ -150,8 +150,8 @@ impl RedisLive {
         Ok(())
     }
 
-    /// Makes a change. Returns how many are in the room then and up to `members` of them, or nothing where another change
-    /// came first.
+    /// Makes a change. Returns, where `members` are wanted, how many are in the room then and so many of them; nothing where
+    /// another change came first.
     pub(super) async fn make(
         &self,
         expected: Version,
