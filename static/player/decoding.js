@@ -12,6 +12,8 @@ const DOWNLOAD_MS = 5_000;
 /** So much is decoded first, and where that is too little to begin with, so many times as much. */
 const FIRST_BYTES = 2 ** 17;
 const MORE = 4;
+/** Who comes in later than this is given the whole at once. */
+const NEAR_S = 10;
 /** A beginning has to last so many times what the rest is expected to take. */
 const CAUTION = 1.5;
 /** The rest is fetched and decoded when the beginning has begun: until then it would only be in the way. */
@@ -29,7 +31,7 @@ const REST_AFTER_MS = 1000;
  *
  * @param {Song} song
  * @param {Pick<BaseAudioContext, 'decodeAudioData'>} context
- * @param {number} [from] seconds: who comes in later than the first seconds has no use for them alone
+ * @param {number} [from] seconds at which it will be taken up
  * @returns {Decoding}
  */
 export function decodeSong(song, context, from = 0) {
@@ -111,7 +113,7 @@ class Arrival {
 
   /** Decodes what there is, until that is enough to begin with. */
   async #look() {
-    while (!this.#begun && this.from === 0 && this.#size >= this.#wanted && this.#wanted <= this.#bytes / 2) {
+    while (!this.#begun && this.from < NEAR_S && this.#size >= this.#wanted && this.#wanted <= this.#bytes / 2) {
       const bytes = this.#wanted;
       this.#wanted *= MORE;
       const startedAt = performance.now();
@@ -123,9 +125,9 @@ class Arrival {
       this.#seconds ??= buffer.duration * parts;
       if (this.#seconds > this.most) throw new NotDecodable();
       const restMs = (now - this.#since) * (this.#bytes / this.#size - 1) + REST_AFTER_MS + (now - startedAt) * parts;
-      if (buffer.duration * 1000 < CAUTION * restMs) continue;
+      if ((buffer.duration - this.from) * 1000 < CAUTION * restMs) continue;
       this.#begun = true;
-      this.#hurry(buffer.duration * 1000);
+      this.#hurry((buffer.duration - this.from) * 1000);
       this.#begin({ buffer, duration: this.#seconds });
       await new Promise((resolve) => { setTimeout(resolve, REST_AFTER_MS); });
     }

@@ -11,6 +11,8 @@
 const GROUP = 4;
 /** So far apart, in seconds, are pairs that mean the same. */
 const AGREEMENT = 0.0015;
+/** What a context tells when it is younger than this will do to begin by, and is forgotten then: it is off by milliseconds. */
+const YOUNG_S = 2;
 /** By then a device has started, if it ever agrees with itself or not. */
 const STARTING_S = 1;
 /** No wandering is as sudden as this, and hardly a drop-out shorter. */
@@ -33,6 +35,7 @@ export class SoundClock {
   #lastContext = -1;
   #sinceGroup = 0;
   #startedAt = NaN;
+  #young = true;
 
   /** Whether enough is known to place a sound by it. */
   get ready() { return !Number.isNaN(this.#line.distance); }
@@ -45,6 +48,7 @@ export class SoundClock {
     this.#line = { at: 0, distance: NaN, pace: 0 };
     this.#lastContext = -1;
     this.#startedAt = NaN;
+    this.#young = true;
   }
 
   /**
@@ -55,6 +59,11 @@ export class SoundClock {
     // Told twice is known once, and a context that does not move yet has nothing to tell.
     if (!(contextS > 0) || !(pageMs > 0) || contextS === this.#lastContext) return;
     this.#lastContext = contextS;
+    if (this.#young && contextS > YOUNG_S) {
+      this.#young = false;
+      this.#newest = [];
+      this.#groups = [];
+    }
     if (Number.isNaN(this.#startedAt)) this.#startedAt = pageMs / 1000;
     this.#newest.push(pageMs / 1000 - contextS);
     if (this.#newest.length > GROUP) this.#newest.shift();

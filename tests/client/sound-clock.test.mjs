@@ -49,6 +49,15 @@ test('what a device says while it starts is not believed', () => {
   assertWithin(sim.errorMs(), 0.5);
 });
 
+test('what a young device says will do to begin by, and is forgotten soon', () => {
+  const sim = simulate({ wander: (at) => (at < 11.9 ? 0.003 : 0) });
+  sim.distance = 9.99;
+  sim.run(1);
+  assert.equal(sim.clock.ready, true);
+  sim.run(1.3);
+  assertWithin(sim.errorMs(), 0.3);
+});
+
 test('a device that never agrees with itself is believed in the end', () => {
   const sim = simulate({ noise: 0.006 });
   sim.run(1.3);

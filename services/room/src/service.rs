@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -43,8 +43,9 @@ const LEASE: Duration = Duration::from_secs(10);
 /// socket.io client tries again after at most 5 s and half as much jitter.
 const RETURN: Duration = Duration::from_secs(8);
 
-/// How often a change is tried again when another one came first.
-const TRIES: usize = 32;
+/// For how long a change is tried again when others come first. By time and not by number: a process that writes from
+/// memory needs one round trip where the loser of a race needs two, and may win many in a row.
+const TRYING: Duration = Duration::from_secs(1);
 
 /// Changes of one room follow each other; rooms share this many locks.
 const STRIPES: usize = 256;
@@ -194,7 +195,8 @@ impl Rooms {
         // What is dropped first ends first.
         let (_everywhere, mut seen) = self.live.take_turn_and_look(room, &[user]).await?;
         let mut username = None;
-        for _ in 0..TRIES {
+        let begun = Instant::now();
+        while begun.elapsed() < TRYING {
             let view = match seen.take() {
                 Some(view) => view,
                 None => self
@@ -503,7 +505,8 @@ impl Rooms {
         let mut turn = None;
         // Who lost a race stands in line with the others here, or a hundred at once would lose to each other.
         let mut place = None;
-        for _ in 0..TRIES {
+        let begun = Instant::now();
+        while begun.elapsed() < TRYING {
             let view = self.view(room, about).await?.ok_or(RoomError::NotFound)?;
             let now = self.clock.now();
             let Some(command) = decide(&view, now) else {
