@@ -226,11 +226,16 @@ export class Conductor {
     this.#speak();
     if (!(await loaded) || !this.driving) return;
     const { player } = this.deck;
-    const known = player?.title();
-    const duration = player?.duration() ?? undefined;
-    if (known || (duration && !song.duration)) {
-      this.deck.song = { ...song, title: known ?? song.title, duration: duration ?? song.duration };
-    }
+    const title = player?.title();
+    if (title) this.deck.song = { ...song, title };
+    const tellDuration = () => {
+      const duration = player?.duration();
+      const { song: now } = this.deck;
+      if (duration && now && !now.duration && songKey(now) === songKey(song)) this.deck.song = { ...now, duration };
+    };
+    // Of one that begins before all of it is there it is an estimate until then. A tick says it.
+    if (player?.rest) player.rest.then(tellDuration, () => undefined);
+    else tellDuration();
     this.play();
   }
 

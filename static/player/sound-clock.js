@@ -3,7 +3,7 @@
  *
  * The browser tells pairs of the two (`getOutputTimestamp`). Between drop-outs both clocks run evenly, a little apart in pace; what the
  * pairs say wanders around that by some milliseconds for seconds on end, as the sound system finds out about itself. So
- * the distance is the median of the last eight seconds, moved along a pace that is learned over minutes. After a drop-out
+ * the distance is the median of the last eight seconds, at first of fewer, moved along a pace that is learned over minutes. After a drop-out
  * everything lies elsewhere at once: such a step is followed at once.
  */
 
@@ -11,8 +11,8 @@
 const GROUP = 4;
 /** So far apart, in seconds, are pairs that mean the same. */
 const AGREEMENT = 0.0015;
-/** What a context tells when it is younger than this will do to begin by, and is forgotten then: it is off by milliseconds. */
-const YOUNG_S = 2;
+/** What a context tells in its first seconds is off by milliseconds. It will do to begin by, and says nothing of the pace. */
+const YOUNG_S = 5;
 /** By then a device has started, if it ever agrees with itself or not. */
 const STARTING_S = 1;
 /** No wandering is as sudden as this, and hardly a drop-out shorter. */
@@ -35,7 +35,6 @@ export class SoundClock {
   #lastContext = -1;
   #sinceGroup = 0;
   #startedAt = NaN;
-  #young = true;
 
   /** Whether enough is known to place a sound by it. */
   get ready() { return !Number.isNaN(this.#line.distance); }
@@ -48,7 +47,6 @@ export class SoundClock {
     this.#line = { at: 0, distance: NaN, pace: 0 };
     this.#lastContext = -1;
     this.#startedAt = NaN;
-    this.#young = true;
   }
 
   /**
@@ -59,11 +57,6 @@ export class SoundClock {
     // Told twice is known once, and a context that does not move yet has nothing to tell.
     if (!(contextS > 0) || !(pageMs > 0) || contextS === this.#lastContext) return;
     this.#lastContext = contextS;
-    if (this.#young && contextS > YOUNG_S) {
-      this.#young = false;
-      this.#newest = [];
-      this.#groups = [];
-    }
     if (Number.isNaN(this.#startedAt)) this.#startedAt = pageMs / 1000;
     this.#newest.push(pageMs / 1000 - contextS);
     if (this.#newest.length > GROUP) this.#newest.shift();
@@ -92,8 +85,10 @@ export class SoundClock {
     this.#level = distance;
     this.#groups.push({ at, distance });
     while (this.#groups[0].at < at - PACE_WINDOW_S) this.#groups.shift();
-    const pace = paceOf(this.#groups);
-    const recent = this.#groups.filter((group) => group.at >= at - WINDOW_S);
+    const pace = paceOf(this.#groups.filter((group) => group.at >= this.#startedAt + YOUNG_S));
+    // At first only the later half of what is known counts.
+    const since = Math.max(at - WINDOW_S, (this.#startedAt + at) / 2);
+    const recent = this.#groups.filter((group) => group.at >= since);
     this.#line = { at, distance: median(recent.map((group) => group.distance + pace * (at - group.at))), pace };
   }
 
