@@ -47,6 +47,8 @@ export class WebAudioPlayer {
     /** The line before: until `when` it is the one that is heard. */
     this.earlier = this.line;
     this.loads = 0;
+    /** Whether a song is being fetched and decoded. */
+    this.busy = false;
     this.level = 1;
   }
 
@@ -77,6 +79,8 @@ export class WebAudioPlayer {
   look() {
     const { context } = this;
     if (!context || context.state !== 'running') return;
+    // While it fetches and decodes, what a device says of its sound is off; it will do to begin by.
+    if (this.busy && this.clock.ready) return;
     const { contextTime = 0, performanceTime = 0 } = context.getOutputTimestamp();
     this.clock.add(contextTime, performanceTime);
   }
@@ -93,6 +97,9 @@ export class WebAudioPlayer {
     this.#silence(0);
     this.buffer = null;
     const { beginning, whole } = this.#decode(song, from);
+    this.busy = true;
+    const done = () => { if (load === this.loads) this.busy = false; };
+    whole.then(done, done);
     const { buffer, duration } = await beginning;
     if (load !== this.loads) return;
     this.buffer = buffer;
@@ -131,6 +138,7 @@ export class WebAudioPlayer {
 
   unload() {
     this.loads += 1;
+    this.busy = false;
     this.#silence(0);
     this.buffer = null;
     this.length = null;
