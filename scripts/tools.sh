@@ -17,6 +17,15 @@ postgres_bin() {
   dirname "${found[-1]}"
 }
 
+# need_cluster PROXY: puts into `missing` what a cluster on this machine is made of and is not there.
+need_cluster() {
+  # Where Debian keeps balancers, which is not in everybody's PATH.
+  export PATH="$PATH:/usr/sbin"
+  postgres_bin >/dev/null || missing+=(postgresql)
+  command -v redis-server >/dev/null || missing+=(redis-server)
+  command -v "$1" >/dev/null || missing+=("$1")
+}
+
 # install_packages PACKAGE…: from Debian, as root or with sudo.
 install_packages() {
   local run=()

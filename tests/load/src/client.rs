@@ -63,17 +63,21 @@ impl Tally {
         let wait = epoch.seconds() - emitted;
         self.heard.fetch_add(1, Ordering::Relaxed);
         self.length.store(text.len() as u64, Ordering::Relaxed);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "microseconds of a wait, some thousands"
-        )]
-        let wait = (wait * 1e6) as u32;
+        let wait = micros(wait);
         self.waits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(wait);
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "microseconds of a wait, some thousands"
+)]
+pub(crate) fn micros(seconds: f64) -> u32 {
+    (seconds * 1e6) as u32
 }
 
 /// When a state was emitted.

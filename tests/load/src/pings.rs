@@ -12,7 +12,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use crate::{client::Client, fleet::Fleet, program::Program, scenario::Waits};
+use crate::{
+    client::{Client, micros},
+    fleet::Fleet,
+    program::Program,
+    scenario::Waits,
+};
 
 /// How often each connection asks.
 const EVERY: Duration = Duration::from_millis(100);
@@ -97,15 +102,6 @@ impl Pingers {
 fn at_ms(answer: &Value, what: &str) -> anyhow::Result<f64> {
     let at = answer[what].as_f64();
     at.with_context(|| format!("a pong without {what}: {answer}"))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "microseconds of a wait, some thousands"
-)]
-fn micros(seconds: f64) -> u32 {
-    (seconds * 1e6) as u32
 }
 
 /// The bound below which 99 of 100 lie in the gateways' own histogram.

@@ -95,9 +95,21 @@ impl RedisLive {
                     ),
                 ),
                 seat: Script::new("seat", include_str!("redis/seat.lua")),
-                commit: Script::new("commit", include_str!("redis/commit.lua")),
+                commit: Script::new(
+                    "commit",
+                    concat!(
+                        include_str!("redis/members.lua"),
+                        include_str!("redis/commit.lua")
+                    ),
+                ),
                 restore: Script::new("restore", include_str!("redis/restore.lua")),
-                snapshot: Script::new("snapshot", include_str!("redis/snapshot.lua")),
+                snapshot: Script::new(
+                    "snapshot",
+                    concat!(
+                        include_str!("redis/members.lua"),
+                        include_str!("redis/snapshot.lua")
+                    ),
+                ),
                 lease: Script::new("lease", include_str!("redis/lease.lua")),
                 claim: Script::new("claim", include_str!("redis/claim.lua")),
                 settle: Script::new("settle", include_str!("redis/settle.lua")),

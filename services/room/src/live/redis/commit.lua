@@ -78,9 +78,4 @@ end
 if ARGV[9] == '0' then
   return {released, 0, {}, {}}
 end
-local users = redis.call('ZRANGE', KEYS[3], 0, tonumber(ARGV[9]) - 1)
-local seats = {}
-if #users > 0 then
-  seats = redis.call('HMGET', KEYS[2], unpack(users))
-end
-return {released, redis.call('ZCARD', KEYS[3]), users, seats}
+return {released, members(ARGV[9])}

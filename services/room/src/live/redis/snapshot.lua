@@ -9,9 +9,4 @@ local record = redis.call('HGET', KEYS[1], 'record')
 if not record then
   return false
 end
-local users = redis.call('ZRANGE', KEYS[3], 0, tonumber(ARGV[1]) - 1)
-local seats = {}
-if #users > 0 then
-  seats = redis.call('HMGET', KEYS[2], unpack(users))
-end
-return {record, redis.call('ZCARD', KEYS[3]), users, seats}
+return {record, members(ARGV[1])}
