@@ -123,21 +123,22 @@ export class ScheduledFollower {
     const now = performance.now();
     const end = player.duration();
     const { position, startsAt, rate } = target;
-    if (end !== null && (startsAt ?? position) >= end - END_MARGIN) {
+    const place = startsAt ?? position;
+    if (end !== null && place >= end - END_MARGIN) {
       // Over but for a moment: nothing worth starting until the room moves on.
       player.pause();
       this.phase = 'resting';
       return;
     }
-    const inMs = startsAt === null ? 0 : ((startsAt - position) / rate) * 1000;
-    if (!player.covers(startsAt ?? position)) {
+    if (!player.covers(place)) {
       // Not decoded yet. It rests there, and is asked again until it is.
       player.pause();
-      void player.seek(startsAt ?? position);
+      void player.seek(place);
       this.phase = 'resting';
       return;
     }
-    player.startAt(startsAt ?? position, now + inMs, rate);
+    const inMs = ((place - position) / rate) * 1000;
+    player.startAt(place, now + inMs, rate);
     this.settledAt = now + inMs + player.habits.settleMs;
     this.steeredAt = now;
     this.errors = [];

@@ -15,8 +15,8 @@ const LEFT_S = 0.1;
 const BUFFER_S = 0.1;
 
 /**
- * A player of songs that are decoded, their beginning first and then as a whole. Each sound is scheduled on the clock of the sound itself, so it begins where it
- * should to the sample, and its place is known and not measured.
+ * A player of songs that are decoded, their beginning first and then as a whole. Each sound is scheduled on the clock of the
+ * sound itself, so it begins where it should to the sample, and its place is known and not measured.
  * @implements {Player}
  */
 export class WebAudioPlayer {
@@ -47,7 +47,7 @@ export class WebAudioPlayer {
     /** The line before: until `when` it is the one that is heard. */
     this.earlier = this.line;
     this.loads = 0;
-    /** Whether a song is being fetched and decoded. */
+    /** Whether not all of the song is decoded yet. */
     this.busy = false;
     this.level = 1;
   }
@@ -96,10 +96,8 @@ export class WebAudioPlayer {
     const load = ++this.loads;
     this.#silence(0);
     this.buffer = null;
-    const { beginning, whole } = this.#decode(song, from);
     this.busy = true;
-    const done = () => { if (load === this.loads) this.busy = false; };
-    whole.then(done, done);
+    const { beginning, whole } = this.#decode(song, from);
     const { buffer, duration } = await beginning;
     if (load !== this.loads) return;
     this.buffer = buffer;
@@ -113,6 +111,7 @@ export class WebAudioPlayer {
   /** What sounds goes on, to the sample, from the whole of the song. @param {AudioBuffer} whole */
   #complete(whole) {
     const { context, line } = this;
+    this.busy = false;
     if (this.buffer === whole) return;
     this.buffer = whole;
     this.length = whole.duration;
@@ -161,7 +160,7 @@ export class WebAudioPlayer {
   paused() { return this.voice === null; }
 
   /** Whether this place can be played yet. @param {number} position seconds */
-  covers(position) { return this.buffer !== null && (position < this.buffer.duration - LEFT_S || this.buffer.duration === this.length); }
+  covers(position) { return this.buffer !== null && (!this.busy || position < this.buffer.duration - LEFT_S); }
 
   starved() { return this.voice === null && this.buffer !== null && !this.covers(this.line.position); }
 
