@@ -4,7 +4,8 @@
  * A probe gives two one-sided truths. The way up says `received − sent = offset + delay up`, the way
  * down `returned − answered = delay down − offset`, and delays are only ever lengthened by jitter. So
  * the least of each, taken separately over a window, are the two closest looks there are; they need
- * not come from one probe. Half their difference is the offset, their sum the least round trip. What
+ * not come from one probe. Half their difference is the offset, their sum the least round trip. Where
+ * jitter ends as sharply above as below, the slowest ways tell the same again. What
  * remains is half the difference between the fastest way up and the fastest way down, which nobody
  * can see from one end.
  */
@@ -27,7 +28,13 @@ const RECENT_MS = 40_000;
 const DRIFT_STEP = 10e-6;
 const DRIFT_STEPS = 40;
 /** How far off a usual quartz is. */
-const USUAL_DRIFT = 50e-6;
+const USUAL_DRIFT = 30e-6;
+/** From so many probes on they show how sharply their delays end. */
+const ENDS_AFTER = 12;
+/** Of so many the first ones and the last ones are looked at for it. */
+const ENDS = 8;
+/** Ends that contradict each other by so many times what chance makes of them are not of the same jitter up and down. */
+const CHANCE = 3;
 /** The least that jitter is taken for, milliseconds: timers and threads are no more even than that. */
 const LEAST_JITTER_MS = 0.05;
 /** Probes after which an estimate is worth more than the device's wall clock. */
@@ -200,19 +207,21 @@ function outside(offset, { up, down }) {
 }
 
 /**
- * The least ways up and down, each carried to `atMs` along a drift.
+ * The least ways up and down, or with `Math.max` the most, each carried to `atMs` along a drift.
  *
  * @param {Look[]} looks
  * @param {number} atMs
  * @param {number} drift
+ * @param {(...values: number[]) => number} pick
  */
-function least(looks, atMs, drift) {
-  let up = Infinity;
-  let down = Infinity;
+function least(looks, atMs, drift, pick = Math.min) {
+  // Of nothing, these say infinity.
+  let up = pick();
+  let down = pick();
   for (const look of looks) {
     const moved = drift * (atMs - look.atMs);
-    up = Math.min(up, look.up + moved);
-    down = Math.min(down, look.down - moved);
+    up = pick(up, look.up + moved);
+    down = pick(down, look.down - moved);
   }
   return { up, down };
 }
@@ -231,13 +240,36 @@ function likeliest(looks, atMs) {
   const still = least(looks, atMs, 0);
   const mean = looks.reduce((sum, look) => sum + look.up + look.down, 0) / looks.length;
   const jitter = Math.max(LEAST_JITTER_MS, (mean - still.up - still.down) / 2);
+  const worth = looks.length / jitter;
+  const byLeast = weighed((drift) => {
+    const { up, down } = least(looks, atMs, drift);
+    return { offset: (up - down) / 2, support: (up + down) * worth };
+  });
+  const trust = trustInMost(looks, atMs, byLeast.drift);
+  const { offset, drift, scatter } = trust === 0 ? byLeast : weighed((each) => {
+    const low = least(looks, atMs, each);
+    const high = least(looks, atMs, each, Math.max);
+    return {
+      offset: (low.up - low.down + trust * (high.up - high.down)) / 2 / (1 + trust),
+      support: (low.up + low.down - trust * (high.up + high.down)) * worth,
+    };
+  });
+  // The least of so many delays exceeds the least possible by about this much.
+  return { offset, drift, uncertaintyMs: scatter + jitter / looks.length };
+}
+
+/**
+ * The mean of all drifts, by their support and by how usual they are.
+ * @param {(drift: number) => { offset: number, support: number }} see
+ */
+function weighed(see) {
   let most = -Infinity;
   const cases = [];
   for (let step = -DRIFT_STEPS; step <= DRIFT_STEPS; step += 1) {
     const drift = step * DRIFT_STEP;
-    const { up, down } = least(looks, atMs, drift);
-    const weight = ((up + down) * looks.length) / jitter - Math.abs(drift) / USUAL_DRIFT;
-    cases.push({ drift, offset: (up - down) / 2, weight });
+    const { offset, support } = see(drift);
+    const weight = support - Math.abs(drift) / USUAL_DRIFT;
+    cases.push({ drift, offset, weight });
     most = Math.max(most, weight);
   }
   let all = 0;
@@ -252,6 +284,33 @@ function likeliest(looks, atMs) {
   }
   offset = cases[0].offset + offset / all;
   const scatter = Math.sqrt(cases.reduce((sum, each) => sum + Math.exp(each.weight - most) * (each.offset - offset) ** 2, 0) / all);
-  // The least of so many delays exceeds the least possible by about this much.
-  return { offset, drift: drift / all, uncertaintyMs: scatter + jitter / looks.length };
+  return { offset, drift: drift / all, scatter };
+}
+
+/**
+ * How much the slowest ways say of the offset, beside the fastest: as an end of a sample is off by about the gaps next to it, the
+ * square of how much closer the delays lie there. Next to nothing where some are late as they please, and as much where jitter is
+ * bounded. Nothing where both ends contradict each other: then it is not the same up and down.
+ *
+ * @param {Look[]} looks
+ * @param {number} atMs
+ * @param {number} drift
+ * @returns {number} from 0 to 1
+ */
+function trustInMost(looks, atMs, drift) {
+  if (looks.length < ENDS_AFTER) return 0;
+  const count = Math.round(looks.length / ENDS);
+  const [up, down] = [
+    looks.map((look) => look.up + drift * (atMs - look.atMs)),
+    looks.map((look) => look.down - drift * (atMs - look.atMs)),
+  ].map((delays) => {
+    delays.sort((a, b) => a - b);
+    const [first, last] = [delays[0], delays[delays.length - 1]];
+    return { first, last, low: (delays[count] - first) / count, high: (last - delays[delays.length - 1 - count]) / count };
+  });
+  const low = up.low ** 2 + down.low ** 2;
+  const high = up.high ** 2 + down.high ** 2;
+  const contradiction = up.first - down.first - (up.last - down.last);
+  if (high === 0 || contradiction ** 2 > CHANCE ** 2 * (low + high)) return 0;
+  return Math.min(1, low / high);
 }

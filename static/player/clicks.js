@@ -31,10 +31,7 @@ export class Clicks {
     silence.offset.value = 0;
     silence.connect(this.context.destination);
     silence.start();
-    this.looking = setInterval(() => {
-      const { contextTime = 0, performanceTime = 0 } = this.context.getOutputTimestamp();
-      this.clock.add(contextTime, performanceTime);
-    }, LOOK_MS);
+    this.looking = setInterval(() => this.clock.look(this.context), LOOK_MS);
   }
 
   async #ready() {

@@ -77,12 +77,7 @@ export class WebAudioPlayer {
 
   /** Looks at the clock of the sound; to be called some fifty times a second. */
   look() {
-    const { context } = this;
-    if (!context || context.state !== 'running') return;
-    // While it fetches and decodes, what a device says of its sound is off; it will do to begin by.
-    if (this.busy && this.clock.ready) return;
-    const { contextTime = 0, performanceTime = 0 } = context.getOutputTimestamp();
-    this.clock.add(contextTime, performanceTime);
+    if (this.context?.state === 'running') this.clock.look(this.context);
   }
 
   /** Whether the way to the loudspeaker is open. */

@@ -53,13 +53,17 @@ async function songServer(files) {
   };
 }
 
-/** How busy the machine is meanwhile: the share of half seconds in which hardly anything was left of it. */
+/**
+ * How the machine is meanwhile: the share of half seconds in which hardly anything was left of it, and the share of its time that a host of
+ * several gave to others.
+ */
 function watchMachine() {
   const read = () => {
     const times = readFileSync('/proc/stat', 'utf8').split('\n')[0].split(/ +/).slice(1, 9).map(Number);
-    return { idle: times[3] + times[4], all: times.reduce((sum, time) => sum + time, 0) };
+    return { idle: times[3] + times[4], stolen: times[7], all: times.reduce((sum, time) => sum + time, 0) };
   };
-  let before = read();
+  const first = read();
+  let before = first;
   let full = 0;
   let looks = 0;
   const timer = setInterval(() => {
@@ -70,7 +74,8 @@ function watchMachine() {
   }, 500);
   return () => {
     clearInterval(timer);
-    return full / Math.max(1, looks);
+    const now = read();
+    return { full: full / Math.max(1, looks), stolen: (now.stolen - first.stolen) / Math.max(1, now.all - first.all) };
   };
 }
 
@@ -103,7 +108,7 @@ export async function openHall({ long }) {
       // New threads come with the first sound.
       const hurrying = setInterval(hurrySound, 500);
       const recorder = await sound.record();
-      const busyAfter = watchMachine();
+      const machineAfter = watchMachine();
       const { room_id: roomId } = await createRoom(users[0]);
       /** @type {{ title: string, at: number, goal?: import('./measure.mjs').Goal }[]} */
       const marks = [];
@@ -132,7 +137,7 @@ export async function openHall({ long }) {
         const { player = '', error } = meter?.dataset ?? {};
         return { player, errorMs: error ? Number(error) : null };
       })));
-      const busy = busyAfter();
+      const machine = machineAfter();
       clearInterval(hurrying);
       const whole = await recorder.stop();
       const recording = scenario.leaves ? { ...whole, channels: whole.channels.slice(1) } : whole;
@@ -153,7 +158,7 @@ export async function openHall({ long }) {
         }
       }
       return {
-        title: scenario.title, player, busy, told,
+        title: scenario.title, player, machine, told,
         spread: spreadOf(windows, spans),
         together: marks.map(({ title, at, goal }) => ({ title, seconds: togetherAfter(windows, second(at), goal) })),
         tears: tearsOf(recording, windows, spans),

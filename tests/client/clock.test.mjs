@@ -74,6 +74,34 @@ test('80 ± 40 ms of jitter each way leaves a few milliseconds', () => {
   assertWithin(at25[28], 5, 'p95');
 });
 
+/** @param {number[]} values */
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The mean error of thirty lines after ten seconds, ms. */
+function meanErrorMs({ up, down }) {
+  return mean(Array.from({ length: 30 }, (_, seed) => {
+    const sim = simulate({ seed: seed + 1, up, down });
+    sim.run(10);
+    return Math.abs(sim.errorMs());
+  }));
+}
+
+test('where jitter ends sharply, the slowest ways tell the time as the fastest do', () => {
+  const both = meanErrorMs({ up: jittery, down: jittery });
+  // The same gaps at the lower end, and none above that tells anything.
+  const open = (random) => (random() < 0.5 ? 40 + 40 * random() : 80 - 200 * Math.log(1 - random()));
+  const lower = meanErrorMs({ up: open, down: open });
+  assert.ok(both < 0.68 * lower, `${both.toFixed(2)} ms with both ends, ${lower.toFixed(2)} ms with one`);
+});
+
+test('slow ways that are as late as they please, or only one way, say nothing', () => {
+  const spiky = (random) => (random() < 0.8 ? 40 + 5 * random() : 40 + 200 * random());
+  assertWithin(meanErrorMs({ up: spiky, down: spiky }), 0.5, 'spikes');
+  // Uneven up, hardly uneven down: the fastest ways are right, the slowest are 30 ms off.
+  const even = (random) => 40 + 20 * random();
+  assertWithin(meanErrorMs({ up: jittery, down: even }), 2.5, 'one way');
+});
+
 test('the fastest way up and the fastest way down need not be one probe', () => {
   // Every probe is slow one way, alternately: the fastest single one is 50 ms off.
   let turn = 0;

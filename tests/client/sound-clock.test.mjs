@@ -3,8 +3,12 @@ import { test } from 'node:test';
 import { SoundClock } from '../../static/player/sound-clock.js';
 import { seededRandom } from './support.mjs';
 
-/** What `getOutputTimestamp` says of a sound that lies `distance` seconds behind the page's clock. */
-function simulate({ clock = new SoundClock(), seed = 1, pace = 0, noise = 0.0002, wander = () => 0 } = {}) {
+/** A context makes its sound in pieces, and some time before it is heard. */
+const PIECE_S = 0.1;
+const MADE_AHEAD_S = 0.3;
+
+/** What `getOutputTimestamp` says of a sound that lies `distance` seconds behind the page's clock; `stalls` are those of the page. */
+function simulate({ clock = new SoundClock(), seed = 1, pace = 0, noise = 0.0002, wander = () => 0, stalls = () => 0 } = {}) {
   const random = seededRandom(seed);
   const sim = { at: 10, distance: 2.5 };
   return Object.assign(sim, {
@@ -14,7 +18,8 @@ function simulate({ clock = new SoundClock(), seed = 1, pace = 0, noise = 0.0002
       for (const end = sim.at + seconds; sim.at < end; sim.at += every) {
         sim.distance += pace * every;
         const told = sim.distance + wander(sim.at) + (random() - 0.5) * 2 * noise;
-        clock.add(sim.at - told, sim.at * 1000);
+        const made = Math.floor((sim.at - sim.distance) / PIECE_S) * PIECE_S + MADE_AHEAD_S;
+        clock.add(sim.at - told, sim.at * 1000, made, (sim.at + stalls(sim.at) * random()) * 1000);
       }
     },
     errorMs: () => 1000 * (clock.toContext(sim.at * 1000) - (sim.at - sim.distance)),
@@ -49,11 +54,11 @@ test('what a device says while it starts is not believed', () => {
   assertWithin(sim.errorMs(), 0.5);
 });
 
-test('what a young device says will do to begin by, and is forgotten soon', () => {
+test('what a young device says will do to begin by, and counts for little soon', () => {
   const sim = simulate({ wander: (at) => (at < 11.9 ? 0.003 : 0) });
   sim.run(1);
   assert.equal(sim.clock.ready, true);
-  sim.run(1.8);
+  sim.run(3.5);
   assertWithin(sim.errorMs(), 0.3);
 });
 
@@ -65,12 +70,40 @@ test('a device that never agrees with itself is believed in the end', () => {
   assertWithin(sim.errorMs(), 2);
 });
 
-test('a drop-out, after which all lies elsewhere, is followed at once', () => {
+for (const dropOutMs of [85, 700]) {
+  test(`a drop-out of ${dropOutMs} ms, after which all lies elsewhere, is followed within a second`, () => {
+    const sim = simulate();
+    sim.run(20);
+    sim.distance += dropOutMs / 1000;
+    sim.run(1);
+    assertWithin(sim.errorMs(), 0.5);
+  });
+}
+
+test('a drop-out of some milliseconds is followed within ten seconds', () => {
   const sim = simulate();
-  sim.run(20);
-  sim.distance += 0.085;
-  sim.run(0.2);
+  sim.run(40);
+  sim.distance += 0.015;
+  sim.run(10);
   assertWithin(sim.errorMs(), 0.5);
+});
+
+test('what lies elsewhere for seconds while the context goes on as ever is no drop-out', () => {
+  for (const by of [0.008, -0.02, 0.03]) {
+    const sim = simulate({ wander: (at) => (at > 40 && at < 45 ? by : 0), stalls: () => 0.01 });
+    sim.run(30);
+    for (let i = 0; i < 100; i += 1) {
+      sim.run(0.1);
+      assertWithin(sim.errorMs(), 0.6);
+    }
+  }
+});
+
+test('lines that slant count little, even where there are more of them', () => {
+  // Every other second the device finds back to the truth; in between it slants away.
+  const sim = simulate({ noise: 0.00005, wander: (at) => (at % 3 < 1 ? 0 : 0.02 * ((at % 3) - 0.5)) });
+  sim.run(20, 0.1);
+  assertWithin(sim.errorMs(), 2);
 });
 
 test('wandering by some milliseconds for seconds on end moves it little', () => {
@@ -82,12 +115,22 @@ test('wandering by some milliseconds for seconds on end moves it little', () => 
   }
 });
 
-test('a sound card 200 ppm off is followed, and after a minute no longer from behind', () => {
+test('a sound card 200 ppm off is followed, and soon no longer from behind', () => {
   const sim = simulate({ pace: 200e-6 });
   sim.run(20);
-  assertWithin(sim.errorMs(), 1.2);
+  assertWithin(sim.errorMs(), 0.5);
   sim.run(60);
   assertWithin(sim.errorMs(), 0.25);
+});
+
+test('noise makes no pace', () => {
+  // It comes in pieces of some seconds, as that of a kept waiting device does.
+  const sim = simulate({ wander: (at) => 0.006 * Math.sin(Math.floor(at / 4) ** 2) });
+  sim.run(20);
+  for (let i = 0; i < 40; i += 1) {
+    sim.run(1);
+    assertWithin(sim.errorMs(), 4);
+  }
 });
 
 test('another loudspeaker is learned anew', () => {
@@ -102,7 +145,7 @@ test('another loudspeaker is learned anew', () => {
 
 test('the same word twice counts once, and none at all before the sound has begun', () => {
   const clock = new SoundClock();
-  for (let i = 0; i < 100; i += 1) clock.add(0, 5000 + i);
-  for (let i = 0; i < 100; i += 1) clock.add(1, 6000 + i);
+  for (let i = 0; i < 100; i += 1) clock.add(0, 5000 + i, 0, 5000 + i);
+  for (let i = 0; i < 100; i += 1) clock.add(1, 6000 + i, 1, 6000 + i);
   assert.equal(clock.ready, false);
 });
