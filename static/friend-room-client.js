@@ -14,7 +14,7 @@ import { authCalls, RestApi } from './core/rest.js';
 import { RoomLink } from './core/room-link.js';
 import { SessionKeeper } from './core/session.js';
 import { systemTime } from './core/time.js';
-import { browserLocks, endpoints, loadIo, watchWake } from './platform.js';
+import { browserLocks, endpoints, loadIo, watchAnswers, watchWake } from './platform.js';
 
 export { ApiError, ServerClock, SocketError, syncPlayback };
 
@@ -75,6 +75,7 @@ export class FriendRoomClient extends RestApi {
   #probes;
   #reports;
   #watchWake;
+  #watchAnswers;
   /** @type {(() => void) | null} */
   #unwatch = null;
   /** @type {string | null} */
@@ -110,6 +111,10 @@ export class FriendRoomClient extends RestApi {
     this.clock = clock;
     this.onSession = options.onSession ?? null;
     this.#watchWake = options.watchWake ?? watchWake;
+    // Of a clock that is the caller's own, the browser knows nothing.
+    this.#watchAnswers = options.time || options.clockNow
+      ? () => () => {}
+      : () => watchAnswers(`${socketUrl()}/`, (sample) => this.#probes.onAnswer(sample));
     this.#auth = auth;
     this.#session = session;
     this.#connection = new Connection({
@@ -258,12 +263,20 @@ export class FriendRoomClient extends RestApi {
    *   while the attempts go on.
    */
   connect() {
-    this.#unwatch ??= this.#watchWake(() => {
-      this.#connection.hurry();
-      this.#probes.burst();
-    });
+    this.#unwatch ??= this.#watch();
     this.#session.startRenewing();
     return this.#connection.open();
+  }
+
+  #watch() {
+    const ends = [
+      this.#watchWake(() => {
+        this.#connection.hurry();
+        this.#probes.burst();
+      }),
+      this.#watchAnswers(),
+    ];
+    return () => ends.forEach((end) => end());
   }
 
   /** Closes the connection and forgets the room; the server keeps its place for a grace period. */

@@ -133,16 +133,20 @@ export class ServerClock {
    * Takes in one probe. One that cannot be true is ignored.
    *
    * @param {ProbeSample} sample
+   * @param {{ hint?: boolean }} [options] A hint that contradicts what is known is ignored as well.
    * @returns {boolean} Whether it counted.
    */
-  addSample({ sentMs, receivedMs, answeredMs, returnedMs }) {
+  addSample({ sentMs, receivedMs, answeredMs, returnedMs }, { hint = false } = {}) {
     const up = receivedMs - sentMs;
     const down = returnedMs - answeredMs;
     // Also refuses NaN. A millisecond of grace: the server may round its times.
     if (!(returnedMs >= sentMs && answeredMs >= receivedMs && up + down >= -1)) return false;
 
     const look = { atMs: returnedMs, up, down };
-    if (this.#contradicts(look)) this.#looks = [];
+    if (this.#contradicts(look)) {
+      if (hint) return false;
+      this.#looks = [];
+    }
     this.#looks.push(look);
     while (this.#looks[0].atMs < returnedMs - WINDOW_MS) this.#looks.shift();
     this.#seen += 1;

@@ -31,6 +31,7 @@ export class ClockProbes {
   /** @type {(() => void) | null} */
   #cancel = null;
   #running = false;
+  #startedBefore = false;
 
   /**
    * @param {object} parts
@@ -52,7 +53,8 @@ export class ClockProbes {
     this.#countedAtMs = this.#time.now();
     this.#startedAtMs = this.#countedAtMs;
     this.#unanswered = [];
-    this.#clock.restart();
+    if (this.#startedBefore) this.#clock.restart();
+    this.#startedBefore = true;
     this.burst();
   }
 
@@ -81,6 +83,15 @@ export class ClockProbes {
     if (index < 0) return;
     const [sentMs] = this.#unanswered.splice(index, 1);
     this.#clock.addSample({ sentMs, receivedMs: pong.received_ms, answeredMs: pong.sent_ms, returnedMs });
+  }
+
+  /**
+   * Something else was asked of the server, and its answer tells the time as well. Against better knowledge it does not stand.
+   *
+   * @param {import('./clock.js').ProbeSample} sample
+   */
+  onAnswer(sample) {
+    this.#clock.addSample(sample, { hint: true });
   }
 
   #next() {

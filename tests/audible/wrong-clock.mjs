@@ -1,5 +1,5 @@
 /**
- * What gives a page a wrong clock: `Date`, `performance.now()`, `performance.timeOrigin` and the times that events, frames and sound
+ * What gives a page a wrong clock: `Date`, `performance.now()`, `performance.timeOrigin` and the times that events, frames, answers and sound
  * tell agree with each other, are off by `wrongMs` and run `ppm` millionths too fast.
  *
  * @param {{ wrongMs?: number, ppm?: number }} fault
@@ -33,6 +33,10 @@ function spoil(wrongMs, pace) {
 
   const stamp = Object.getOwnPropertyDescriptor(Event.prototype, 'timeStamp')?.get;
   Object.defineProperty(Event.prototype, 'timeStamp', { get() { return stamp?.call(this) * pace; }, configurable: true });
+  for (const name of ['requestStart', 'responseStart']) {
+    const when = Object.getOwnPropertyDescriptor(PerformanceResourceTiming.prototype, name)?.get;
+    Object.defineProperty(PerformanceResourceTiming.prototype, name, { get() { return when?.call(this) * pace; }, configurable: true });
+  }
   const frame = requestAnimationFrame;
   put(globalThis, 'requestAnimationFrame', (/** @type {FrameRequestCallback} */ draw) => frame((time) => draw(time * pace)));
   const told = AudioContext.prototype.getOutputTimestamp;

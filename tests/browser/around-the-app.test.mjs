@@ -237,6 +237,29 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     await jo.page.waitForSelector(`${byId('rooms-view')}:visible`);
   });
 
+  test('the page’s own files and calls tell it the time', { timeout: STORY_MS }, async () => {
+    const page = await browser.newPage();
+    await page.goto(tutti.url);
+    // Of a client that never connects: no probe of it can have told.
+    const { samples, off } = await page.evaluate(async (library) => {
+      const { FriendRoomClient } = await import(library);
+      const client = new FriendRoomClient('', 'no token');
+      let samples = 0;
+      const add = client.clock.addSample.bind(client.clock);
+      client.clock.addSample = (/** @type {any[]} */ ...sample) => {
+        const counted = add(...sample);
+        samples += Number(counted);
+        return counted;
+      };
+      client.connect().catch(() => undefined);
+      while (samples < 20) await new Promise((resolve) => { setTimeout(resolve, 50); });
+      return { samples, off: client.clock.serverNow() - Date.now() };
+    }, '/friend-room-client.js');
+    assert.ok(samples >= 20, `${samples}`);
+    assert.ok(Math.abs(off) < 20, `${off} ms off on one machine`);
+    await page.close();
+  });
+
   test('no page has a fault that a checker of accessibility finds', { timeout: 2 * STORY_MS }, async () => {
     const lou = await arrives('lou');
     const max = await arrives('max', '/', { viewport: { width: 390, height: 844 } });

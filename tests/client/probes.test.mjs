@@ -54,6 +54,36 @@ test('a new connection has a budget of its own, and bursts again', () => {
   assert.ok(sent.length - before >= 12, `${sent.length - before} after reconnecting`);
 });
 
+/** An answer that took `tookMs`, from a server that is `offsetMs` ahead of this device. */
+function answer(time, offsetMs, tookMs = 10) {
+  const sentMs = time.now() - tookMs;
+  const serverMs = sentMs + tookMs / 2 + offsetMs;
+  return { sentMs, receivedMs: serverMs, answeredMs: serverMs, returnedMs: time.now() };
+}
+
+test('what else the server answers tells the time as well, also before the connection', () => {
+  const { time, clock, probes } = setUp();
+  for (let i = 0; i < 20; i += 1) {
+    time.advance(50);
+    probes.onAnswer(answer(time, 5000));
+  }
+  assert.equal(clock.ready, true);
+  probes.start();
+  assert.ok(Math.abs(clock.offsetMs - 5000) < 0.1, `${clock.offsetMs}`);
+  assert.ok(clock.uncertaintyMs < 1, `${clock.uncertaintyMs}`);
+});
+
+test('an answer out of somebody’s cache is not believed', () => {
+  const { time, clock, probes } = setUp();
+  for (let i = 0; i < 20; i += 1) {
+    time.advance(50);
+    probes.onAnswer(answer(time, 5000));
+  }
+  probes.onAnswer(answer(time, 5000 - 3_600_000));
+  probes.onAnswer({ ...answer(time, 0), receivedMs: NaN, answeredMs: NaN });
+  assert.ok(Math.abs(clock.offsetMs - 5000) < 0.1, `${clock.offsetMs}`);
+});
+
 test('nothing is sent once the connection is gone', () => {
   const { time, sent, probes } = setUp();
   probes.start();

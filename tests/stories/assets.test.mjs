@@ -63,6 +63,21 @@ stories('what is served beside the API', () => {
     assert.equal((await again.arrayBuffer()).byteLength, 0);
   });
 
+  story('each file and each call says when it was asked for and when it was answered', async () => {
+    const tag = (await get('/app.js')).headers.get('etag') ?? '';
+    const asked = [() => get('/app.js'), () => get('/app.js', { 'if-none-match': tag }), () => get('/api/v1/auth/me'), () => get('/nowhere')];
+    for (const ask of asked) {
+      const before = Date.now();
+      const answer = await ask();
+      const after = Date.now();
+      const told = /^received;desc="([\d.]+)", sent;desc="([\d.]+)"$/.exec(answer.headers.get('server-timing') ?? '');
+      assert.ok(told, `${answer.url} ${answer.status}: ${answer.headers.get('server-timing')}`);
+      const [received, sent] = told.slice(1).map(Number);
+      // All clocks here are one; Node's is read in whole milliseconds.
+      assert.ok(before - 1 <= received && received <= sent && sent <= after + 1, `${before} ${received} ${sent} ${after}`);
+    }
+  });
+
   story('nothing outside is served', async () => {
     for (const path of ['/tracks', '/README.md', '/static/']) assert.equal((await get(path)).status, 404, path);
     for (const path of ['/../Cargo.toml', '/%2e%2e/Cargo.toml', '/..%2fCargo.toml']) {

@@ -20,7 +20,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use tutti_common::{
     admin::{self, Readiness},
     clock::SharedClock,
@@ -160,6 +160,10 @@ impl Gateway {
             .merge(assets::routes())
             .fallback(assets::file)
             .method_not_allowed_fallback(rest::method_not_allowed)
+            .layer(axum::middleware::from_fn_with_state(
+                self.clone(),
+                tell_the_time,
+            ))
             .with_state(self.clone());
         if self.settings.allowed_origins.is_empty() {
             router
@@ -213,6 +217,20 @@ impl Gateway {
     fn rooms(&self) -> RoomServiceClient<Transport> {
         RoomServiceClient::new(self.room.clone())
     }
+}
+
+/// Says in `Server-Timing` when a request came and when its answer went, in Unix milliseconds: to a page, which sees when it
+/// asked and when that arrived, each file and each call tells the time as a `ping` does.
+async fn tell_the_time(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let received_ms = gateway.clock.precise_ms();
+    let mut response = next.run(request).await;
+    let sent_ms = gateway.clock.precise_ms();
+    let times = format!("received;desc=\"{received_ms:.3}\", sent;desc=\"{sent_ms:.3}\"");
+    if let Ok(times) = HeaderValue::from_str(&times) {
+        let name = HeaderName::from_static("server-timing");
+        response.headers_mut().insert(name, times);
+    }
+    response
 }
 
 /// Refuses new sockets while the connections here are let go: a balancer that has not noticed yet would only
