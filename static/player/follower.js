@@ -25,7 +25,7 @@ const PAUSED_TOLERANCE = 0.02;
 const END_MARGIN = 0.05;
 const BEND_SETTLE_MS = 350;
 // A small correction is inaudible and may take its time; a large one is worth being quick about.
-const BENDS = [{ above: 0.01, by: 0.08 }, { above: 0.006, by: 0.05 }, { above: 0.005, by: 0.03 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
+const BENDS = [{ above: 0.01, by: 0.08 }, { above: 0.006, by: 0.05 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
 // A busy machine makes the position jitter for a moment; what was in sync is only moved on repeated word.
 const SURPRISE = 0.004;
 const WITNESSES = 3;
@@ -234,7 +234,11 @@ export class Follower {
     const agreed = median(this.surprises);
     const span = apart(this.surprises);
     this.surprises = this.surprises.slice(1);
-    return span < Math.max(SURPRISE, Math.abs(agreed) / 4) ? agreed : null;
+    if (span >= Math.max(SURPRISE, Math.abs(agreed) / 4)) return null;
+    // A drop-out: what was seen before it says nothing any more.
+    this.inSync = false;
+    this.surprises = [];
+    return agreed;
   }
 
   /** @param {Player} player @param {number} error */
