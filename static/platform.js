@@ -60,21 +60,20 @@ export function watchWake(wake) {
 }
 
 /**
- * Tells what each of the server's answers to this page says of its time (`Server-Timing`), those from before the first call too.
+ * Tells what each file that this page gets from the server says of its time (`Server-Timing`), those from before the first call too.
  *
  * @param {string} server Its address, with which those of its answers begin.
  * @param {(sample: import('./core/clock.js').ProbeSample) => void} onAnswer
  * @returns {() => void} Ends it.
  */
 export function watchAnswers(server, onAnswer) {
-  // A page elsewhere is not shown such times.
-  if (typeof document === 'undefined' || new URL(server).origin !== location.origin) return () => {};
+  if (typeof document === 'undefined') return () => {};
   const observer = new PerformanceObserver((list) => {
     for (const entry of /** @type {PerformanceResourceTiming[]} */ (list.getEntries())) {
       const { name, requestStart, responseStart, transferSize, serverTiming } = entry;
       const [receivedMs, answeredMs] = ['received', 'sent'].map((what) => (
         Number(serverTiming.find((metric) => metric.name === what)?.description || NaN)));
-      // What came out of a cache tells of another day.
+      // What came out of a cache tells of another day, and of some servers a page elsewhere is shown nothing.
       if (!name.startsWith(server) || transferSize === 0 || requestStart === 0) continue;
       onAnswer({ sentMs: requestStart, receivedMs, answeredMs, returnedMs: responseStart });
     }

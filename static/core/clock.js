@@ -211,21 +211,31 @@ function outside(offset, { up, down }) {
 }
 
 /**
- * The least ways up and down, or with `Math.max` the most, each carried to `atMs` along a drift.
+ * The least ways up and down, each carried to `atMs` along a drift.
  *
  * @param {Look[]} looks
  * @param {number} atMs
  * @param {number} drift
- * @param {(...values: number[]) => number} pick
  */
-function least(looks, atMs, drift, pick = Math.min) {
-  // Of nothing, these say infinity.
-  let up = pick();
-  let down = pick();
+function least(looks, atMs, drift) {
+  let up = Infinity;
+  let down = Infinity;
   for (const look of looks) {
     const moved = drift * (atMs - look.atMs);
-    up = pick(up, look.up + moved);
-    down = pick(down, look.down - moved);
+    if (look.up + moved < up) up = look.up + moved;
+    if (look.down - moved < down) down = look.down - moved;
+  }
+  return { up, down };
+}
+
+/** The most, likewise. @param {Look[]} looks @param {number} atMs @param {number} drift */
+function most(looks, atMs, drift) {
+  let up = -Infinity;
+  let down = -Infinity;
+  for (const look of looks) {
+    const moved = drift * (atMs - look.atMs);
+    if (look.up + moved > up) up = look.up + moved;
+    if (look.down - moved > down) down = look.down - moved;
   }
   return { up, down };
 }
@@ -252,7 +262,7 @@ function likeliest(looks, atMs) {
   const trust = trustInMost(looks, atMs, byLeast.drift);
   const { offset, drift, scatter } = trust === 0 ? byLeast : weighed((each) => {
     const low = least(looks, atMs, each);
-    const high = least(looks, atMs, each, Math.max);
+    const high = most(looks, atMs, each);
     return {
       offset: (low.up - low.down + trust * (high.up - high.down)) / 2 / (1 + trust),
       support: (low.up + low.down - trust * (high.up + high.down)) * worth,
@@ -267,27 +277,27 @@ function likeliest(looks, atMs) {
  * @param {(drift: number) => { offset: number, support: number }} see
  */
 function weighed(see) {
-  let most = -Infinity;
+  let best = -Infinity;
   const cases = [];
   for (let step = -DRIFT_STEPS; step <= DRIFT_STEPS; step += 1) {
     const drift = step * DRIFT_STEP;
     const { offset, support } = see(drift);
     const weight = support - Math.abs(drift) / USUAL_DRIFT;
     cases.push({ drift, offset, weight });
-    most = Math.max(most, weight);
+    best = Math.max(best, weight);
   }
   let all = 0;
   let offset = 0;
   let drift = 0;
   for (const each of cases) {
-    const share = Math.exp(each.weight - most);
+    const share = Math.exp(each.weight - best);
     all += share;
     // Around the first: the offsets themselves have thirteen digits before the point.
     offset += share * (each.offset - cases[0].offset);
     drift += share * each.drift;
   }
   offset = cases[0].offset + offset / all;
-  const scatter = Math.sqrt(cases.reduce((sum, each) => sum + Math.exp(each.weight - most) * (each.offset - offset) ** 2, 0) / all);
+  const scatter = Math.sqrt(cases.reduce((sum, each) => sum + Math.exp(each.weight - best) * (each.offset - offset) ** 2, 0) / all);
   return { offset, drift: drift / all, scatter };
 }
 

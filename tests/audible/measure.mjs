@@ -155,6 +155,23 @@ export function tearsOf({ channels }, windows, spans) {
   return { holes, jumps };
 }
 
+/**
+ * What of these spans lies apart from moments, each of which is to be left out with some seconds around it.
+ *
+ * @param {Span[]} spans
+ * @param {number[]} moments seconds, rising
+ * @param {{ before: number, after: number }} around seconds
+ * @returns {Span[]}
+ */
+export function apartFrom(spans, moments, { before, after }) {
+  let left = spans;
+  for (const moment of moments) {
+    left = left.flatMap(({ from, to }) => [{ from, to: Math.min(to, moment - before) }, { from: Math.max(from, moment + after), to }])
+      .filter(({ from, to }) => to > from);
+  }
+  return left;
+}
+
 /** @param {Int16Array} channel @param {Span} span */
 function holesIn(channel, { from, to }) {
   const piece = Math.round((HOLE_S / 2) * SAMPLE_RATE);

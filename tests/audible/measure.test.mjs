@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../client/support.mjs';
-import { spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
+import { apartFrom, spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
 import { Song } from './place.mjs';
 import { makeSong, SAMPLE_RATE } from './song.mjs';
 
@@ -89,4 +89,12 @@ test('what is not the song is not placed', () => {
   const { windows, missing } = spreadOf(measured([listener(4, { position: 3 }), noise]), [{ from: 0, to: 4 }]);
   assert.equal(windows, 0);
   assert.equal(missing, 1);
+});
+
+test('what happened around certain moments can be left out', () => {
+  const spans = [{ from: 0, to: 10 }, { from: 20, to: 30 }];
+  const around = { before: 1, after: 3 };
+  assert.deepEqual(apartFrom(spans, [], around), spans);
+  assert.deepEqual(apartFrom(spans, [5, 5.5, 9.5, 21], around), [{ from: 0, to: 4 }, { from: 24, to: 30 }]);
+  assert.deepEqual(apartFrom(spans, [0, 3, 7, 9, 15, 22, 25, 28], around), [{ from: 20, to: 21 }]);
 });

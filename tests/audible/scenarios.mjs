@@ -11,7 +11,8 @@ import { byId } from '../browser/people.mjs';
  * @property {string} roomId
  * @property {(title: string, goal?: import('./measure.mjs').Goal) => void} mark from now on it is counted how soon all are together there
  * @property {(seconds: number) => Promise<void>} listen lets the music play
- * @property {(number: number) => Promise<void>} choose the leader puts a song on
+ * @property {(number: number) => Promise<void>} paste the leader names a song
+ * @property {() => Promise<void>} putOn and puts it on
  * @property {() => Promise<void>} restart the server ends and starts again
  * @property {import('../cluster/cluster.mjs').Part[]} gateways those of a cluster
  *
@@ -49,7 +50,7 @@ export const scenarios = [
   },
   {
     title: 'pause, play, seek, next song', seconds: 0,
-    async act({ people, mark, listen, choose }) {
+    async act({ people, mark, listen, paste, putOn }) {
       const { page } = people[0];
       await listen(5);
       mark('pause', { silent: true });
@@ -61,8 +62,9 @@ export const scenarios = [
       mark('seek', { beyond: 55 });
       await page.fill(byId('seek'), '60');
       await listen(8);
+      await paste(1);
       mark('next song', { song: 1 });
-      await choose(1);
+      await putOn();
       await listen(8);
     },
   },

@@ -7,7 +7,7 @@ import { startCluster } from '../cluster/cluster.mjs';
 import { cast, createRoom } from '../support/api.mjs';
 import { startTutti, unlimited } from '../support/server.mjs';
 import { hurrySound, listener, openBrowsers } from './listeners.mjs';
-import { spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
+import { apartFrom, spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
 import { Song } from './place.mjs';
 import { makeSong, SAMPLE_RATE, wavFile } from './song.mjs';
 import { startSound } from './sound.mjs';
@@ -53,9 +53,14 @@ async function songServer(files) {
   };
 }
 
+/** Where others get more of the machine's time than this, its sound may break. */
+const ROBBED = 0.05;
+/** Seconds around such a moment: the buffers last for some, and what broke is mended within two. */
+const ROBBED_FOR = { before: 1, after: 3 };
+
 /**
- * How the machine is meanwhile: the share of half seconds in which hardly anything was left of it, and the share of its time that a host of
- * several gave to others.
+ * How the machine is meanwhile: the share of half seconds in which hardly anything was left of it, the share of its time that a host of
+ * several gave to others, and when it gave them much.
  */
 function watchMachine() {
   const read = () => {
@@ -66,16 +71,20 @@ function watchMachine() {
   let before = first;
   let full = 0;
   let looks = 0;
+  /** @type {number[]} */
+  const robbedAt = [];
   const timer = setInterval(() => {
     const now = read();
+    const all = Math.max(1, now.all - before.all);
     looks += 1;
-    if ((now.idle - before.idle) / Math.max(1, now.all - before.all) < 0.1) full += 1;
+    if ((now.idle - before.idle) / all < 0.1) full += 1;
+    if ((now.stolen - before.stolen) / all > ROBBED) robbedAt.push(Date.now());
     before = now;
   }, 500);
   return () => {
     clearInterval(timer);
     const now = read();
-    return { full: full / Math.max(1, looks), stolen: (now.stolen - first.stolen) / Math.max(1, now.all - first.all) };
+    return { full: full / Math.max(1, looks), stolen: (now.stolen - first.stolen) / Math.max(1, now.all - first.all), robbedAt };
   };
 }
 
@@ -115,22 +124,21 @@ export async function openHall({ long }) {
       /** @type {import('./scenarios.mjs').Stage['mark']} */
       const mark = (title, goal) => { marks.push({ title, at: Date.now(), goal }); };
       const leader = people[0].page;
-      const choose = async (/** @type {number} */ number) => {
-        await leader.fill(byId('song-link'), files.address(String(number), player));
-        await leader.click(byId('play-link'));
-      };
+      const paste = (/** @type {number} */ number) => leader.fill(byId('song-link'), files.address(String(number), player));
+      const putOn = () => leader.click(byId('play-link'));
       const coming = scenario.late ? people.slice(0, -1) : people;
       for (const one of coming) {
         await one.enter(roomId);
         await one.page.waitForSelector(byId('room-title'));
       }
       await pause(2);
+      await paste(0);
       if (!scenario.late) mark('start');
-      await choose(0);
+      await putOn();
       await Promise.all(coming.map(({ page }) => page.waitForFunction(
         () => document.querySelector('[data-testid="sync-offset"]')?.textContent, undefined, { timeout: START_MS })));
       const began = Date.now();
-      await scenario.act?.({ people, roomId, mark, choose, listen: pause, restart: () => tutti.restart(), gateways: cluster?.gateways ?? [] });
+      await scenario.act?.({ people, roomId, mark, paste, putOn, listen: pause, restart: () => tutti.restart(), gateways: cluster?.gateways ?? [] });
       if (scenario.seconds) await pause((scenario.settle ?? SETTLE_S) + scenario.seconds);
       const told = await Promise.all(people.map(({ page }) => page.evaluate(() => {
         const meter = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="sync-offset"]'));
@@ -162,6 +170,7 @@ export async function openHall({ long }) {
         spread: spreadOf(windows, spans),
         together: marks.map(({ title, at, goal }) => ({ title, seconds: togetherAfter(windows, second(at), goal) })),
         tears: tearsOf(recording, windows, spans),
+        ownTears: tearsOf(recording, windows, apartFrom(spans, machine.robbedAt.map(second), ROBBED_FOR)),
       };
     },
 

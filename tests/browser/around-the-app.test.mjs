@@ -237,7 +237,7 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     await jo.page.waitForSelector(`${byId('rooms-view')}:visible`);
   });
 
-  test('the page’s own files and calls tell it the time', { timeout: STORY_MS }, async () => {
+  test('the page’s own files tell it the time', { timeout: STORY_MS }, async () => {
     const page = await browser.newPage();
     await page.goto(tutti.url);
     // Of a client that never connects: no probe of it can have told.

@@ -114,6 +114,9 @@ stories('pages of another origin', () => {
     const answer = await api(open.url)('GET', '/api/v1/auth/me', { headers: { origin: APP } });
     assert.equal(answer.status, 401);
     assert.equal(answer.headers.get('access-control-allow-origin'), APP);
+    // And see when files came, by which their clock is set.
+    const file = await fetch(`${open.url}/friend-room-client.js`, { headers: { origin: APP } });
+    assert.equal(file.headers.get('timing-allow-origin'), APP);
   });
 
   story('may ask beforehand what they may send', async () => {
@@ -137,6 +140,8 @@ stories('pages of another origin', () => {
       for (const origin of ['https://evil.example.org', 'null']) {
         const answer = await api(url)('GET', '/api/v1/auth/me', { headers: { origin } });
         assert.equal(answer.headers.get('access-control-allow-origin'), null);
+        const file = await fetch(`${url}/friend-room-client.js`, { headers: { origin } });
+        assert.equal(file.headers.get('timing-allow-origin'), null);
       }
     }
   });
