@@ -255,49 +255,45 @@ function likeliest(looks, atMs) {
   const mean = looks.reduce((sum, look) => sum + look.up + look.down, 0) / looks.length;
   const jitter = Math.max(LEAST_JITTER_MS, (mean - still.up - still.down) / 2);
   const worth = looks.length / jitter;
-  const byLeast = weighed((drift) => {
-    const { up, down } = least(looks, atMs, drift);
-    return { offset: (up - down) / 2, support: (up + down) * worth };
+  const cases = Array.from({ length: 2 * DRIFT_STEPS + 1 }, (_, step) => {
+    const drift = (step - DRIFT_STEPS) * DRIFT_STEP;
+    return { drift, low: least(looks, atMs, drift), high: most(looks, atMs, drift) };
   });
+  const byLeast = weighed(cases, worth, 0);
   const trust = trustInMost(looks, atMs, byLeast.drift);
-  const { offset, drift, scatter } = trust === 0 ? byLeast : weighed((each) => {
-    const low = least(looks, atMs, each);
-    const high = most(looks, atMs, each);
-    return {
-      offset: (low.up - low.down + trust * (high.up - high.down)) / 2 / (1 + trust),
-      support: (low.up + low.down - trust * (high.up + high.down)) * worth,
-    };
-  });
+  const { offset, drift, scatter } = trust === 0 ? byLeast : weighed(cases, worth, trust);
   // The least of so many delays exceeds the least possible by about this much.
   return { offset, drift, uncertaintyMs: scatter + jitter / looks.length };
 }
 
+/** @typedef {{ up: number, down: number }} Ways */
+
 /**
- * The mean of all drifts, by their support and by how usual they are.
- * @param {(drift: number) => { offset: number, support: number }} see
+ * The mean of all drifts, by the round trips they leave and by how usual they are.
+ *
+ * @param {{ drift: number, low: Ways, high: Ways }[]} cases
+ * @param {number} worth of a millisecond of round trip
+ * @param {number} trust what the slowest ways are worth beside the fastest
  */
-function weighed(see) {
-  let best = -Infinity;
-  const cases = [];
-  for (let step = -DRIFT_STEPS; step <= DRIFT_STEPS; step += 1) {
-    const drift = step * DRIFT_STEP;
-    const { offset, support } = see(drift);
-    const weight = support - Math.abs(drift) / USUAL_DRIFT;
-    cases.push({ drift, offset, weight });
-    best = Math.max(best, weight);
-  }
+function weighed(cases, worth, trust) {
+  const views = cases.map(({ drift, low, high }) => ({
+    drift,
+    offset: (low.up - low.down + trust * (high.up - high.down)) / 2 / (1 + trust),
+    weight: (low.up + low.down - trust * (high.up + high.down)) * worth - Math.abs(drift) / USUAL_DRIFT,
+  }));
+  const best = Math.max(...views.map(({ weight }) => weight));
   let all = 0;
   let offset = 0;
   let drift = 0;
-  for (const each of cases) {
+  for (const each of views) {
     const share = Math.exp(each.weight - best);
     all += share;
     // Around the first: the offsets themselves have thirteen digits before the point.
-    offset += share * (each.offset - cases[0].offset);
+    offset += share * (each.offset - views[0].offset);
     drift += share * each.drift;
   }
-  offset = cases[0].offset + offset / all;
-  const scatter = Math.sqrt(cases.reduce((sum, each) => sum + Math.exp(each.weight - best) * (each.offset - offset) ** 2, 0) / all);
+  offset = views[0].offset + offset / all;
+  const scatter = Math.sqrt(views.reduce((sum, each) => sum + Math.exp(each.weight - best) * (each.offset - offset) ** 2, 0) / all);
   return { offset, drift: drift / all, scatter };
 }
 

@@ -1,3 +1,4 @@
+import { median } from './lateness.js';
 import { PlaybackBlocked } from './player.js';
 
 /**
@@ -294,13 +295,6 @@ export class Follower {
     this.bendTimer = setTimeout(() => player.setRate(rate), lasts);
     this.settledAt = now + lasts + BEND_SETTLE_MS;
   }
-}
-
-/** @param {number[]} values */
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /** @param {number[]} values */

@@ -154,16 +154,19 @@ impl Gateway {
                 self.clone(),
                 refuse_newcomers,
             ));
+        // Files only: how long a call took might tell more than its answer does.
+        let files =
+            assets::routes()
+                .fallback(assets::file)
+                .layer(axum::middleware::from_fn_with_state(
+                    self.clone(),
+                    tell_the_time,
+                ));
         let router = rest::routes()
             .merge(engine)
             .merge(admin::health_routes(self.readiness.clone()))
-            .merge(assets::routes())
-            .fallback(assets::file)
+            .merge(files)
             .method_not_allowed_fallback(rest::method_not_allowed)
-            .layer(axum::middleware::from_fn_with_state(
-                self.clone(),
-                tell_the_time,
-            ))
             .with_state(self.clone());
         if self.settings.allowed_origins.is_empty() {
             router
@@ -222,13 +225,6 @@ impl Gateway {
 /// Says in `Server-Timing` when a file was asked for and when it went, in Unix milliseconds: to a page, which sees when it
 /// asked and when that arrived, each file tells the time as a `ping` does. An allowed page elsewhere sees it as well.
 async fn tell_the_time(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    // How long a call took might tell more than its answer does.
-    if ["/api/", "/socket.io"]
-        .iter()
-        .any(|calls| request.uri().path().starts_with(calls))
-    {
-        return next.run(request).await;
-    }
     let received_ms = gateway.clock.precise_ms();
     let headers = request.headers();
     let page = headers
