@@ -19,19 +19,19 @@ import { PlaybackBlocked } from './player.js';
  * @property {(player: Player) => void} onLearned the habits of a player are known better now
  */
 
-const STEP_MS = 20;
+const STEP_MS = 10;
 // Where the host's player is further off than this, the room goes with it.
 const ADRIFT = 0.12;
 const PAUSED_TOLERANCE = 0.02;
 const END_MARGIN = 0.05;
 const BEND_SETTLE_MS = 350;
 // A small correction is inaudible and may take its time; a large one is worth being quick about.
-const BENDS = [{ above: 0.01, by: 0.08 }, { above: 0.006, by: 0.05 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
+const BENDS = [{ above: 0.02, by: 0.16 }, { above: 0.01, by: 0.08 }, { above: 0.006, by: 0.05 }, { above: 0.003, by: 0.01 }, { above: 0, by: 0.003 }];
 // A busy machine makes the position jitter for a moment; what was in sync is only moved on repeated word.
 const SURPRISE = 0.004;
-const WITNESSES = 3;
+const WITNESSES = 6;
 // What is close enough is looked at for longer before it is moved: the position itself wanders by a millisecond or two.
-const CALM_LOOKS = 8;
+const CALM_LOOKS = 16;
 /** Reads this far apart are not of a position that has found itself; after so long it is busy, and the median has to do. */
 const STEADY = 0.0015;
 const UNSTEADY_MS = 600;

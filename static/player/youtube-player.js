@@ -63,7 +63,7 @@ export class YouTubePlayer {
 
   // YouTube tells its time coarsely, and correcting it often makes the sound drop out: align once, then leave alone.
   habits = {
-    seekAbove: 0.5, cooldownMs: 5000, settleMs: 1500, samples: 5, bends: false, deadZone: 0.15,
+    seekAbove: 0.5, cooldownMs: 5000, settleMs: 1500, samples: 10, bends: false, deadZone: 0.15,
     startLag: 0.25, seekLag: 0.3, cueAhead: 0.6,
   };
 

@@ -9,9 +9,13 @@ const HALF_S = WINDOW / 2 / SAMPLE_RATE;
 const SILENT = 32;
 const HOLE_S = 0.01;
 const LEAST_HEARD = 0.6;
+/** A window with music and silence in it says nothing about when the one became the other. */
+const WHOLLY = 0.97;
 const CLOSE_MS = 10;
 /** Together for so long is together to stay. */
 const STAYING_S = 2;
+/** How finely the moment is looked for from which they are together. */
+const FINE_S = 0.02;
 /** Further than bending the rate may carry anybody between two windows, seconds. */
 const JUMP_S = 0.012;
 
@@ -21,6 +25,7 @@ const JUMP_S = 0.012;
  * @property {(number | null)[]} positions where each listener is in the song, seconds; null where nothing can be recognised
  * @property {(number | null)[]} songs which song each listener hears
  * @property {boolean[]} heard
+ * @property {number[]} shares how much of it each is heard
  * @property {number | null} spreadMs the largest distance between any two; null unless all are placed
  */
 
@@ -32,29 +37,47 @@ const JUMP_S = 0.012;
  * @returns {Window[]}
  */
 export function windowsOf({ channels }, songs) {
-  /** @type {({ at: number, position: number, song: number } | null)[]} */
+  /** @type {Known[]} */
   const last = channels.map(() => null);
   /** @type {Window[]} */
   const windows = [];
   for (let start = 0; start + WINDOW <= channels[0].length; start += HOP) {
-    const at = start / SAMPLE_RATE + HALF_S;
-    const heard = channels.map((channel) => loud(channel, start) >= LEAST_HEARD);
-    /** @type {({ position: number, song: number } | null)[]} */
-    const places = [];
-    for (const [index, channel] of channels.entries()) {
-      const known = last[index];
-      const own = known && { position: known.position + at - known.at, song: known.song };
-      const guesses = [own, ...places].filter((guess) => guess !== null);
-      places.push(heard[index] ? place(channel, start, songs, guesses) : null);
-      const found = places[index];
-      if (found) last[index] = { at, ...found };
-    }
-    const positions = places.map((found) => found && found.position);
-    const all = places.every((found) => found !== null && found.song === places[0]?.song);
-    const placed = /** @type {number[]} */ (positions);
-    windows.push({ at, heard, positions, songs: places.map((found) => found && found.song), spreadMs: all ? 1000 * (Math.max(...placed) - Math.min(...placed)) : null });
+    const window = windowAt(channels, start, songs, last);
+    windows.push(window);
+    window.positions.forEach((position, index) => {
+      const song = window.songs[index];
+      if (position !== null && song !== null) last[index] = { at: window.at, position, song };
+    });
   }
   return windows;
+}
+
+/** Where a listener was at a moment, both seconds. @typedef {{ at: number, position: number, song: number } | null} Known */
+
+/**
+ * @param {Int16Array[]} channels @param {number} start the first sample @param {import('./place.mjs').Song[]} songs
+ * @param {Known[]} known of each listener
+ * @returns {Window}
+ */
+function windowAt(channels, start, songs, known) {
+  const at = start / SAMPLE_RATE + HALF_S;
+  const shares = channels.map((channel) => loud(channel, start));
+  const heard = shares.map((share) => share >= LEAST_HEARD);
+  /** @type {({ position: number, song: number } | null)[]} */
+  const places = [];
+  for (const [index, channel] of channels.entries()) {
+    const earlier = known[index];
+    const own = earlier && { position: earlier.position + at - earlier.at, song: earlier.song };
+    const guesses = [own, ...places].filter((guess) => guess !== null);
+    places.push(heard[index] ? place(channel, start, songs, guesses) : null);
+  }
+  const positions = places.map((found) => found && found.position);
+  const all = places.every((found) => found !== null && found.song === places[0]?.song);
+  const placed = /** @type {number[]} */ (positions);
+  return {
+    at, heard, positions, songs: places.map((found) => found && found.song), shares,
+    spreadMs: all ? 1000 * (Math.max(...placed) - Math.min(...placed)) : null,
+  };
 }
 
 /**
@@ -114,22 +137,42 @@ export function spreadOf(windows, spans) {
 /**
  * Seconds from a moment until all are within 10 ms, and stay so for two seconds.
  *
- * @param {Window[]} windows
+ * @param {import('./sound.mjs').Recording} recording
+ * @param {import('./place.mjs').Song[]} songs
+ * @param {Window[]} windows of that recording
  * @param {number} from seconds of the recording
  * @param {Goal} goal where they are to be
- * @returns {number | null} null: never
+ * @returns {number | null} to 0.02 s; null: never
  */
-export function togetherAfter(windows, from, { song = 0, beyond = 0, silent = false } = {}) {
+export function togetherAfter({ channels }, songs, windows, from, { song = 0, beyond = 0, silent = false } = {}) {
   /** @param {Window} window */
-  const close = ({ spreadMs, positions, songs, heard }) => (silent ? !heard.some(Boolean) : spreadMs !== null && spreadMs < CLOSE_MS
-    && songs.every((each) => each === song) && positions.every((position) => (position ?? 0) >= beyond));
+  const close = ({ spreadMs, positions, songs: theirs, heard }) => (silent ? !heard.some(Boolean) : spreadMs !== null && spreadMs < CLOSE_MS
+    && theirs.every((each) => each === song) && positions.every((position) => (position ?? 0) >= beyond));
   const later = windows.filter(({ at }) => at >= from);
   const first = later.find((one, index) => {
     const following = later.slice(index).filter(({ at }) => at <= one.at + STAYING_S);
     return following.length > 1 && following.every(close);
   });
-  // A window is named by its middle: what it says had begun half a window before.
-  return first ? Math.max(0, first.at - HALF_S - from) : null;
+  if (!first) return null;
+  // From there it is looked back more finely, and with a known place: of a song that begins bent, that is what it takes.
+  const known = first.positions.map((position, index) => {
+    const theirs = first.songs[index];
+    return position === null || theirs === null ? null : { at: first.at, position, song: theirs };
+  });
+  const look = (/** @type {number} */ at) => {
+    const start = Math.round((at - HALF_S) * SAMPLE_RATE);
+    if (start < 0 || start + WINDOW > channels[0].length) return { together: false, whole: false };
+    const window = windowAt(channels, start, songs, known);
+    const whole = window.shares.every((share) => (silent ? 1 - share : share) >= WHOLLY);
+    return { together: whole && close(window), whole };
+  };
+  let since = first.at;
+  // It may be of a moment in which not all of it sounds yet.
+  while (since < first.at + 2 * HALF_S && !look(since).together) since += FINE_S;
+  while (since - FINE_S >= from && look(since - FINE_S).together) since -= FINE_S;
+  // A window is of the place where most of it is. Out of silence, it is the first that has nothing else in it.
+  const outOfSilence = since - FINE_S < from || !look(since - FINE_S).whole;
+  return Math.max(0, since - (outOfSilence ? HALF_S : 0) - from);
 }
 
 /**

@@ -28,6 +28,9 @@ function listener(seconds, { from = 0, position, rate = 1, song = 0 }) {
 /** @param {Int16Array[]} channels */
 const measured = (channels) => windowsOf({ channels, startedAtMs: 0 }, songs);
 
+/** @param {Int16Array[]} channels @param {number} from @param {import('./measure.mjs').Goal} [goal] */
+const together = (channels, from, goal) => togetherAfter({ channels, startedAtMs: 0 }, songs, measured(channels), from, goal);
+
 /** @param {number | null} actual @param {number} expected @param {number} within */
 function assertNear(actual, expected, within) {
   assert.ok(actual !== null && Math.abs(actual - expected) <= within, `${actual} instead of ${expected}`);
@@ -58,17 +61,40 @@ test('noise of others and another loudness do not matter', () => {
 });
 
 test('a late joiner is together from when it sounds', () => {
-  const windows = measured([listener(12, { position: 2 }), listener(12, { position: 6.7, from: 4.7 })]);
-  assertNear(togetherAfter(windows, 3.5), 1.2, 0.2);
-  assert.equal(togetherAfter(measured([listener(8, { position: 2 }), listener(8, { position: 2.02 })]), 0), null);
+  for (const from of [4.7, 4.78, 4.83]) {
+    assertNear(together([listener(12, { position: 2 }), listener(12, { position: 2 + from, from })], 3.5), from - 3.5, 0.03);
+  }
+  assert.equal(together([listener(8, { position: 2 }), listener(8, { position: 2.02 })], 0), null);
+});
+
+test('a song that begins bent is known from its beginning', () => {
+  const channels = [0, 0.008].map((behind) => {
+    const channel = listener(9, { position: 2 });
+    channel.set(listener(5, { position: 0.2 - behind, song: 1, rate: 1 + behind / 0.8 }).subarray(0, 0.8 * SAMPLE_RATE), 4 * SAMPLE_RATE);
+    channel.set(listener(5, { position: 0.2 + 0.8, song: 1 }).subarray(0, 4 * SAMPLE_RATE), 4.8 * SAMPLE_RATE);
+    return channel;
+  });
+  assertNear(together(channels, 3.5, { song: 1 }), 0.5, 0.05);
+});
+
+test('a pause is one when nobody is heard any more', () => {
+  const channels = [listener(8, { position: 2 }), listener(8, { position: 2 })];
+  channels[0].fill(0, 4.1 * SAMPLE_RATE);
+  channels[1].fill(0, 4.33 * SAMPLE_RATE);
+  assertNear(together(channels, 4, { silent: true }), 0.33, 0.03);
+});
+
+test('whoever jumps into place is together from then on', () => {
+  const late = listener(10, { position: 2.05 });
+  late.set(listener(5, { position: 7 }), 5 * SAMPLE_RATE);
+  assertNear(together([listener(10, { position: 2 }), late], 4), 1, 0.05);
 });
 
 test('together at the wrong place, or in the last song, does not count', () => {
-  const windows = measured([listener(6, { position: 2 }), listener(6, { position: 2 })]);
-  assert.equal(togetherAfter(windows, 0, { song: 1 }), null);
-  assertNear(togetherAfter(windows, 0, { beyond: 5 }), 2.9, 0.2);
-  const next = measured([listener(5, { position: 1, song: 1 }), listener(5, { position: 1, song: 1 })]);
-  assertNear(togetherAfter(next, 0, { song: 1 }), 0, 0.1);
+  const channels = [listener(6, { position: 2 }), listener(6, { position: 2 })];
+  assert.equal(together(channels, 0, { song: 1 }), null);
+  assertNear(together(channels, 0, { beyond: 5 }), 3, 0.03);
+  assertNear(together([listener(5, { position: 1, song: 1 }), listener(5, { position: 1, song: 1 })], 0, { song: 1 }), 0, 0.03);
 });
 
 test('holes and jumps are seen, and a bent rate is neither', () => {

@@ -12,7 +12,7 @@ import { byId } from '../browser/people.mjs';
  * @property {(title: string, goal?: import('./measure.mjs').Goal) => void} mark from now on it is counted how soon all are together there
  * @property {(seconds: number) => Promise<void>} listen lets the music play
  * @property {(number: number) => Promise<void>} paste the leader names a song
- * @property {() => Promise<void>} putOn and puts it on
+ * @property {(id: string, title?: string, goal?: import('./measure.mjs').Goal) => Promise<void>} press the leader presses a button, which is marked
  * @property {() => Promise<void>} restart the server ends and starts again
  * @property {import('../cluster/cluster.mjs').Part[]} gateways those of a cluster
  *
@@ -50,21 +50,18 @@ export const scenarios = [
   },
   {
     title: 'pause, play, seek, next song', seconds: 0,
-    async act({ people, mark, listen, paste, putOn }) {
+    async act({ people, mark, listen, paste, press }) {
       const { page } = people[0];
       await listen(5);
-      mark('pause', { silent: true });
-      await page.click(byId('play-pause'));
+      await press('play-pause', 'pause', { silent: true });
       await listen(3);
-      mark('play');
-      await page.click(byId('play-pause'));
+      await press('play-pause', 'play');
       await listen(8);
       mark('seek', { beyond: 55 });
       await page.fill(byId('seek'), '60');
       await listen(8);
       await paste(1);
-      mark('next song', { song: 1 });
-      await putOn();
+      await press('play-link', 'next song', { song: 1 });
       await listen(8);
     },
   },

@@ -17,7 +17,10 @@ const repeat = Number(value('--repeat') ?? 1);
 const HEAD = ['scenario', 'player', 'median ms', 'p95 ms', 'worst ms', 'within 10 ms after, s', 'holes', 'jumps', 'meter ±ms', 'machine full', 'stolen'];
 const number = (/** @type {number | null} */ amount, digits = 1) => (amount === null ? '–' : amount.toFixed(digits));
 const percent = (/** @type {number} */ share) => `${Math.round(share * 100)} %`;
-/** Those while the machine's time went to others are said apart. @param {number} all @param {number} own */
+// What it was while the machine's time went to others is said apart.
+const apart = (/** @type {number | null} */ all, /** @type {number | null} */ own) => (
+  number(all) === number(own) ? number(all) : `${number(own)} (${number(all)} when robbed)`);
+/** @param {number} all @param {number} own */
 const torn = (all, own) => (all > own ? `${own} (and ${all - own} when robbed)` : String(own));
 const row = (/** @type {string[]} */ cells) => console.log(`| ${cells.join(' | ')} |`);
 
@@ -28,7 +31,7 @@ try {
   for (const player of kinds) {
     for (const scenario of chosen) {
       for (let turn = 0; turn < repeat; turn += 1) {
-        const { title, machine, spread, together, tears, ownTears, told } = await hall.play(scenario, player, has('--verbose'));
+        const { title, machine, spread, ownSpread, together, tears, ownTears, told } = await hall.play(scenario, player, has('--verbose'));
         const after = together.map((one) => `${one.title} ${number(one.seconds, 2)}`).join(', ');
         // What the pages themselves believe: the least sure of them.
         const errors = told.flatMap((each) => each?.errorMs ?? []);
@@ -36,7 +39,7 @@ try {
         const players = new Set(told.flatMap((each) => each?.player || []));
         if (players.size > 1 || !players.has(player)) console.error(`${title}: played by ${[...players].join(', ')}`);
         const missing = spread.missing > 0.02 ? ` (${Math.round(spread.missing * 100)} % not placed)` : '';
-        row([title + missing, player, number(spread.medianMs), number(spread.p95Ms), number(spread.worstMs), after,
+        row([title + missing, player, apart(spread.medianMs, ownSpread.medianMs), apart(spread.p95Ms, ownSpread.p95Ms), apart(spread.worstMs, ownSpread.worstMs), after,
           torn(tears.holes, ownTears.holes), torn(tears.jumps, ownTears.jumps), number(meter),
           percent(machine.full), percent(machine.stolen)]);
       }

@@ -125,7 +125,14 @@ export async function openHall({ long }) {
       const mark = (title, goal) => { marks.push({ title, at: Date.now(), goal }); };
       const leader = people[0].page;
       const paste = (/** @type {number} */ number) => leader.fill(byId('song-link'), files.address(String(number), player));
-      const putOn = () => leader.click(byId('play-link'));
+      /** @type {import('./scenarios.mjs').Stage['press']} */
+      const press = async (id, title, goal) => {
+        const button = leader.locator(byId(id));
+        await button.hover();
+        if (title) mark(title, goal);
+        await leader.mouse.down();
+        await leader.mouse.up();
+      };
       const coming = scenario.late ? people.slice(0, -1) : people;
       for (const one of coming) {
         await one.enter(roomId);
@@ -133,12 +140,11 @@ export async function openHall({ long }) {
       }
       await pause(2);
       await paste(0);
-      if (!scenario.late) mark('start');
-      await putOn();
+      await press('play-link', scenario.late ? undefined : 'start');
       await Promise.all(coming.map(({ page }) => page.waitForFunction(
         () => document.querySelector('[data-testid="sync-offset"]')?.textContent, undefined, { timeout: START_MS })));
       const began = Date.now();
-      await scenario.act?.({ people, roomId, mark, paste, putOn, listen: pause, restart: () => tutti.restart(), gateways: cluster?.gateways ?? [] });
+      await scenario.act?.({ people, roomId, mark, paste, press, listen: pause, restart: () => tutti.restart(), gateways: cluster?.gateways ?? [] });
       if (scenario.seconds) await pause((scenario.settle ?? SETTLE_S) + scenario.seconds);
       const told = await Promise.all(people.map(({ page }) => page.evaluate(() => {
         const meter = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="sync-offset"]'));
@@ -158,6 +164,7 @@ export async function openHall({ long }) {
       const starts = [...(scenario.late ? [] : [second(began) + (scenario.settle ?? SETTLE_S)]), ...changes.map((at) => at + CHANGE_S)];
       const ends = [...(scenario.late ? changes.slice(1) : changes), recording.channels[0].length / SAMPLE_RATE];
       const spans = starts.map((from, index) => ({ from, to: ends[index] }));
+      const ownSpans = apartFrom(spans, machine.robbedAt.map(second), ROBBED_FOR);
       if (verbose) {
         for (const { at, positions, spreadMs } of windows) {
           const base = positions.find((position) => position !== null) ?? 0;
@@ -168,9 +175,10 @@ export async function openHall({ long }) {
       return {
         title: scenario.title, player, machine, told,
         spread: spreadOf(windows, spans),
-        together: marks.map(({ title, at, goal }) => ({ title, seconds: togetherAfter(windows, second(at), goal) })),
+        ownSpread: spreadOf(windows, ownSpans),
+        together: marks.map(({ title, at, goal }) => ({ title, seconds: togetherAfter(recording, songs, windows, second(at), goal) })),
         tears: tearsOf(recording, windows, spans),
-        ownTears: tearsOf(recording, windows, apartFrom(spans, machine.robbedAt.map(second), ROBBED_FOR)),
+        ownTears: tearsOf(recording, windows, ownSpans),
       };
     },
 
