@@ -21,6 +21,8 @@ const FLAGS = [
  * @property {number} [ppm] by how many millionths the clock is too fast
  * @property {number} [delayMs] of the line, each way
  * @property {number} [jitterMs]
+ *
+ * @typedef {'webaudio' | 'audio'} PlayerKind
  */
 
 /** @param {Awaited<ReturnType<import('./sound.mjs').startSound>>} sound @param {number} count */
@@ -65,16 +67,15 @@ function hurry(id, thread) {
  *
  * @param {import('playwright-core').Browser} browser
  * @param {import('../support/api.mjs').User} user
- * @param {Fault} fault
- * @param {number} seed
+ * @param {{ player: PlayerKind, fault: Fault, seed: number }} options which player makes the sound, and what is wrong
  */
-export async function listener(browser, user, fault, seed) {
+export async function listener(browser, user, { player, fault, seed }) {
   const line = { delayMs: fault.delayMs, jitterMs: fault.jitterMs };
   const port = Number(new URL(user.url).port);
   const network = fault.delayMs ? await badNetwork(port, { up: line, down: line, seed }) : null;
   const address = `http://127.0.0.1:${network?.port ?? port}`;
   // Nothing moves on the page: drawing four of them in software would starve the sound.
-  const context = await browser.newContext({ reducedMotion: 'reduce', viewport: { width: 480, height: 800 } });
+  const context = await browser.newContext({ reducedMotion: 'reduce', viewport: { width: 480, height: 800 }, userAgent: `Chromium for ${player}` });
   await context.addInitScript({ content: wrongClock(fault) });
   await context.addInitScript((session) => {
     // A page that is left for nothing has no storage.

@@ -21,6 +21,7 @@ import { byId } from '../browser/people.mjs';
  * @property {Fault[]} [faults] one a person
  * @property {number} seconds how long it is listened to
  * @property {number} [settle] seconds from the start that count for being together, not for the distance
+ * @property {boolean} [mixed] half of them play by the other player
  * @property {boolean} [late] the last one comes later
  * @property {boolean} [leaves] the leader leaves: the others are compared
  * @property {boolean} [cluster] it plays on several processes behind a balancer
@@ -39,6 +40,7 @@ export const scenarios = [
     faults: [uneven, { wrongMs: 37_000, ...uneven }, { wrongMs: -2500, ...uneven }, uneven],
   },
   { title: 'one clock 200 ppm fast', faults: [{}, { ppm: 200 }, {}, {}], seconds: 60 },
+  { title: 'half of them by the other player', mixed: true, seconds: 30 },
   {
     title: 'a late joiner', seconds: 0, late: true,
     async act({ people, roomId, mark, listen }) {

@@ -11,7 +11,7 @@ const value = (/** @type {string} */ flag) => (args.includes(flag) ? args[args.i
 const only = value('--only');
 const chosen = scenarios.filter(({ title, brief, seconds }) => (
   only ? title.includes(only) : has('--brief') ? brief : seconds <= LONG_S || !has('--quick')));
-const kinds = /** @type {('webaudio' | 'audio')[]} */ (value('--player') ? [value('--player')] : ['webaudio', 'audio']);
+const kinds = /** @type {import('./listeners.mjs').PlayerKind[]} */ (value('--player') ? [value('--player')] : ['webaudio', 'audio']);
 const repeat = Number(value('--repeat') ?? 1);
 
 const HEAD = ['scenario', 'player', 'median ms', 'p95 ms', 'worst ms', 'within 10 ms after, s', 'holes', 'jumps', 'meter ±ms', 'machine full', 'stolen'];
@@ -31,13 +31,14 @@ try {
   for (const player of kinds) {
     for (const scenario of chosen) {
       for (let turn = 0; turn < repeat; turn += 1) {
-        const { title, machine, spread, ownSpread, together, tears, ownTears, told } = await hall.play(scenario, player, has('--verbose'));
+        const { title, machine, players, spread, ownSpread, together, tears, ownTears, told } = await hall.play(scenario, player, has('--verbose'));
         const after = together.map((one) => `${one.title} ${number(one.seconds, 2)}`).join(', ');
         // What the pages themselves believe: the least sure of them.
         const errors = told.flatMap((each) => each?.errorMs ?? []);
         const meter = errors.length ? Math.max(...errors) : null;
-        const players = new Set(told.flatMap((each) => each?.player || []));
-        if (players.size > 1 || !players.has(player)) console.error(`${title}: played by ${[...players].join(', ')}`);
+        if (told.some((each, index) => each?.player && each.player !== players[index])) {
+          console.error(`${title}: played by ${told.map((each) => each?.player).join(', ')}`);
+        }
         const missing = spread.missing > 0.02 ? ` (${Math.round(spread.missing * 100)} % not placed)` : '';
         row([title + missing, player, apart(spread.medianMs, ownSpread.medianMs), apart(spread.p95Ms, ownSpread.p95Ms), apart(spread.worstMs, ownSpread.worstMs), after,
           torn(tears.holes, ownTears.holes), torn(tears.jumps, ownTears.jumps), number(meter),

@@ -19,23 +19,25 @@ const SHORT_S = 150;
 const SETTLE_S = 3;
 const CHANGE_S = 2;
 const START_MS = 30_000;
+/** @type {Record<import('./listeners.mjs').PlayerKind, import('./listeners.mjs').PlayerKind>} */
+const OTHER = { webaudio: 'audio', audio: 'webaudio' };
 const SETTINGS = { ...unlimited, PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s', SOCKET_PING_TIMEOUT: '1s' };
 
 /** @param {number} seconds */
 const pause = (seconds) => new Promise((resolve) => { setTimeout(() => resolve(undefined), seconds * 1000); });
 
 /**
- * A place that songs come from. Without CORS a page may play them, and not read them: then it takes `<audio>`.
+ * A place that songs come from. Without CORS a page may play them, and not read them: then it takes `<audio>`. Who is to do which is told
+ * by what the browser calls itself.
  * @param {Map<string, Buffer>} files
  */
 async function songServer(files) {
   const server = createServer((request, response) => {
-    const [, kind, name] = (request.url ?? '').split('/');
-    const file = files.get(name);
+    const file = files.get((request.url ?? '').slice(1));
     if (!file) return void response.writeHead(404).end();
     const headers = {
       'content-type': 'audio/wav', 'accept-ranges': 'bytes', 'cache-control': 'no-store',
-      ...(kind === 'open' ? { 'access-control-allow-origin': '*' } : {}),
+      ...(request.headers['user-agent']?.includes('webaudio') ? { 'access-control-allow-origin': '*' } : {}),
     };
     const [, from, to] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '') ?? [];
     if (from === undefined) return void response.writeHead(200, { ...headers, 'content-length': file.length }).end(file);
@@ -47,8 +49,8 @@ async function songServer(files) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
-    /** @param {string} name @param {'webaudio' | 'audio'} player */
-    address: (name, player) => `http://127.0.0.1:${port}/${player === 'webaudio' ? 'open' : 'closed'}/${name}.wav`,
+    /** @param {string} name */
+    address: (name) => `http://127.0.0.1:${port}/${name}`,
     close: () => { server.closeAllConnections(); server.close(); },
   };
 }
@@ -104,15 +106,16 @@ export async function openHall({ long }) {
   return {
     /**
      * @param {import('./scenarios.mjs').Scenario} scenario
-     * @param {'webaudio' | 'audio'} player
+     * @param {import('./listeners.mjs').PlayerKind} player
      * @param {boolean} [verbose]
      */
     async play(scenario, player, verbose = false) {
       seed += 100;
       if (scenario.cluster) cluster ??= await startCluster({ env: SETTINGS, auths: 1, rooms: 1, gateways: 2 });
       const users = scenario.cluster && cluster ? await cast(cluster.url, 'ann', 'bob', 'cleo', 'dan') : guests;
+      const players = users.map((_, index) => (scenario.mixed && index >= PEOPLE / 2 ? OTHER[player] : player));
       const people = await Promise.all(users.map((user, index) => (
-        listener(browsers[index], user, scenario.faults?.[index] ?? {}, seed + index))));
+        listener(browsers[index], user, { player: players[index], fault: scenario.faults?.[index] ?? {}, seed: seed + index }))));
       hurrySound();
       // New threads come with the first sound.
       const hurrying = setInterval(hurrySound, 500);
@@ -124,7 +127,7 @@ export async function openHall({ long }) {
       /** @type {import('./scenarios.mjs').Stage['mark']} */
       const mark = (title, goal) => { marks.push({ title, at: Date.now(), goal }); };
       const leader = people[0].page;
-      const paste = (/** @type {number} */ number) => leader.fill(byId('song-link'), files.address(String(number), player));
+      const paste = (/** @type {number} */ number) => leader.fill(byId('song-link'), files.address(`${number}.wav`));
       /** @type {import('./scenarios.mjs').Stage['press']} */
       const press = async (id, title, goal) => {
         const button = leader.locator(byId(id));
@@ -173,7 +176,7 @@ export async function openHall({ long }) {
         }
       }
       return {
-        title: scenario.title, player, machine, told,
+        title: scenario.title, player, players, machine, told,
         spread: spreadOf(windows, spans),
         ownSpread: spreadOf(windows, ownSpans),
         together: marks.map(({ title, at, goal }) => ({ title, seconds: togetherAfter(recording, songs, windows, second(at), goal) })),
