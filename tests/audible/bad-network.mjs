@@ -12,13 +12,15 @@ import { seededRandom } from '../client/support.mjs';
 /**
  * @param {number} port of the server
  * @param {{ up?: Line, down?: Line, seed?: number }} line
- * @returns {Promise<{ port: number, close: () => void }>}
+ * @returns {Promise<{ port: number, cut: () => void, mend: () => void, close: () => void }>} while it is cut nothing comes through
  */
 export async function badNetwork(port, { up = {}, down = {}, seed = 1 }) {
   const random = seededRandom(seed);
   /** @type {Set<import('node:net').Socket>} */
   const ends = new Set();
+  let isCut = false;
   const server = createServer({ allowHalfOpen: true }, (near) => {
+    if (isCut) return void near.destroy();
     const far = connect({ host: '127.0.0.1', port, allowHalfOpen: true });
     for (const end of [near, far]) {
       ends.add(end);
@@ -31,11 +33,17 @@ export async function badNetwork(port, { up = {}, down = {}, seed = 1 }) {
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
   const address = /** @type {import('node:net').AddressInfo} */ (server.address());
+  const breakAll = () => { for (const end of [...ends]) end.destroy(); };
   return {
     port: address.port,
+    cut() {
+      isCut = true;
+      breakAll();
+    },
+    mend() { isCut = false; },
     close() {
       server.close();
-      for (const end of [...ends]) end.destroy();
+      breakAll();
     },
   };
 }

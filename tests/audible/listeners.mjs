@@ -9,7 +9,7 @@ import { badNetwork } from './bad-network.mjs';
 import { wrongClock } from './wrong-clock.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const FLAGS = [
+export const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage',
   '--autoplay-policy=no-user-gesture-required', '--disable-background-timer-throttling', '--disable-renderer-backgrounding',
   '--disable-backgrounding-occluded-windows', '--disable-features=AudioServiceSandbox,AudioServiceOutOfProcess',
@@ -25,11 +25,9 @@ const FLAGS = [
  * @typedef {'webaudio' | 'audio'} PlayerKind
  */
 
-/** @param {Awaited<ReturnType<import('./sound.mjs').startSound>>} sound @param {number} count */
-export function openBrowsers(sound, count) {
-  return Promise.all(Array.from({ length: count }, (_, index) => chromium.launch({
-    executablePath: CHROMIUM, args: FLAGS, ignoreDefaultArgs: ['--mute-audio'], env: /** @type {any} */ (sound.env(index)),
-  })));
+/** @param {NodeJS.ProcessEnv} env which sound it plays through @param {string[]} [flags] */
+export function openBrowser(env, flags = FLAGS) {
+  return chromium.launch({ executablePath: CHROMIUM, args: flags, ignoreDefaultArgs: ['--mute-audio'], env: /** @type {any} */ (env) });
 }
 
 /** What hands the sound on. Its main threads have a name; the rest asks for its rank by itself. */
@@ -67,21 +65,29 @@ function hurry(id, thread) {
  *
  * @param {import('playwright-core').Browser} browser
  * @param {import('../support/api.mjs').User} user
- * @param {{ player: PlayerKind, fault: Fault, seed: number }} options which player makes the sound, and what is wrong
+ * @param {object} options
+ * @param {PlayerKind} [options.player] what makes the sound
+ * @param {Fault} [options.fault]
+ * @param {number} [options.seed]
+ * @param {() => void} [options.init] run in the page before anything else
+ * @param {string[]} [options.permissions] what the page may do
  */
-export async function listener(browser, user, { player, fault, seed }) {
+export async function listener(browser, user, { player = 'webaudio', fault = {}, seed = 1, init, permissions }) {
   const line = { delayMs: fault.delayMs, jitterMs: fault.jitterMs };
   const port = Number(new URL(user.url).port);
-  const network = fault.delayMs ? await badNetwork(port, { up: line, down: line, seed }) : null;
+  const network = fault.delayMs !== undefined ? await badNetwork(port, { up: line, down: line, seed }) : null;
   const address = `http://127.0.0.1:${network?.port ?? port}`;
   // Nothing moves on the page: drawing four of them in software would starve the sound.
-  const context = await browser.newContext({ reducedMotion: 'reduce', viewport: { width: 480, height: 800 }, userAgent: `Chromium for ${player}` });
+  const context = await browser.newContext({
+    reducedMotion: 'reduce', viewport: { width: 480, height: 800 }, userAgent: `Chromium for ${player}`, permissions,
+  });
+  if (init) await context.addInitScript(init);
   await context.addInitScript({ content: wrongClock(fault) });
   await context.addInitScript((session) => {
     // A page that is left for nothing has no storage.
     if (location.protocol === 'about:') return;
     if (!localStorage.getItem('tutti.session')) localStorage.setItem('tutti.session', session);
-    localStorage.setItem('tutti.device', JSON.stringify({ volume: 1, muted: false }));
+    if (!localStorage.getItem('tutti.device')) localStorage.setItem('tutti.device', JSON.stringify({ volume: 1, muted: false }));
   }, JSON.stringify(user.session));
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
@@ -92,7 +98,7 @@ export async function listener(browser, user, { player, fault, seed }) {
   // Who goes into a room before the line is open is sent back.
   await page.waitForSelector(`${byId('connection-state')}[hidden]`, { state: 'attached' });
   return {
-    user, page, browser,
+    user, page, browser, line: network,
     /** Goes into the room as one does who clicks on it: the page is there already. @param {string} roomId */
     enter: (roomId) => page.evaluate((path) => {
       history.pushState(null, '', path);

@@ -74,6 +74,16 @@ export async function startSound(listeners) {
     /** @param {number} index @returns {NodeJS.ProcessEnv} what a program is started with to play as this listener */
     env: (index) => ({ ...client, PULSE_SINK: `listener${index}` }),
 
+    /** What a program is started with to play through what is the default at the time. */
+    defaultEnv: client,
+
+    /** @param {string[]} args @returns {string} what it says */
+    pactl(...args) {
+      const { status, stdout, stderr } = spawnSync('pactl', args, { env: client });
+      if (status !== 0) throw new Error(`pactl ${args.join(' ')}: ${stderr}`);
+      return stdout.toString().trim();
+    },
+
     /** @returns {Promise<{ stop: () => Promise<Recording> }>} */
     async record() {
       const file = join(folder, `${performance.now()}.raw`);

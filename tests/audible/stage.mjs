@@ -1,15 +1,15 @@
 // One evening after another on the same server and the same browsers.
 
-import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { byId } from '../browser/people.mjs';
 import { startCluster } from '../cluster/cluster.mjs';
 import { cast, createRoom } from '../support/api.mjs';
 import { startTutti, unlimited } from '../support/server.mjs';
-import { hurrySound, listener, openBrowsers } from './listeners.mjs';
+import { hurrySound, listener, openBrowser } from './listeners.mjs';
 import { apartFrom, spreadOf, tearsOf, togetherAfter, windowsOf } from './measure.mjs';
 import { Song } from './place.mjs';
-import { makeSong, SAMPLE_RATE, wavFile } from './song.mjs';
+import { makeSong, SAMPLE_RATE } from './song.mjs';
+import { songServer } from './song-server.mjs';
 import { startSound } from './sound.mjs';
 
 export const PEOPLE = 4;
@@ -25,35 +25,6 @@ const SETTINGS = { ...unlimited, PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s
 
 /** @param {number} seconds */
 const pause = (seconds) => new Promise((resolve) => { setTimeout(() => resolve(undefined), seconds * 1000); });
-
-/**
- * A place that songs come from. Without CORS a page may play them, and not read them: then it takes `<audio>`. Who is to do which is told
- * by what the browser calls itself.
- * @param {Map<string, Buffer>} files
- */
-async function songServer(files) {
-  const server = createServer((request, response) => {
-    const file = files.get((request.url ?? '').slice(1));
-    if (!file) return void response.writeHead(404).end();
-    const headers = {
-      'content-type': 'audio/wav', 'accept-ranges': 'bytes', 'cache-control': 'no-store',
-      ...(request.headers['user-agent']?.includes('webaudio') ? { 'access-control-allow-origin': '*' } : {}),
-    };
-    const [, from, to] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '') ?? [];
-    if (from === undefined) return void response.writeHead(200, { ...headers, 'content-length': file.length }).end(file);
-    const end = Math.min(file.length - 1, to ? Number(to) : Infinity);
-    const range = `bytes ${from}-${end}/${file.length}`;
-    response.writeHead(206, { ...headers, 'content-range': range, 'content-length': end - Number(from) + 1 });
-    response.end(file.subarray(Number(from), end + 1));
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-  return {
-    /** @param {string} name */
-    address: (name) => `http://127.0.0.1:${port}/${name}`,
-    close: () => { server.closeAllConnections(); server.close(); },
-  };
-}
 
 /** Where others get more of the machine's time than this, its sound may break. */
 const ROBBED = 0.05;
@@ -94,9 +65,9 @@ function watchMachine() {
 export async function openHall({ long }) {
   const samples = [makeSong(long ? LONG_S : SHORT_S, 1), makeSong(SHORT_S, 2)];
   const songs = samples.map((each) => new Song(each));
-  const files = await songServer(new Map(samples.map((each, index) => [`${index}.wav`, wavFile(each)])));
+  const files = await songServer(samples);
   const sound = await startSound(PEOPLE);
-  const browsers = await openBrowsers(sound, PEOPLE);
+  const browsers = await Promise.all(Array.from({ length: PEOPLE }, (_, index) => openBrowser(sound.env(index))));
   const tutti = await startTutti({ env: SETTINGS });
   const guests = await cast(tutti.url, 'ann', 'bob', 'cleo', 'dan');
   /** @type {import('../cluster/cluster.mjs').Cluster | undefined} */
@@ -127,7 +98,7 @@ export async function openHall({ long }) {
       /** @type {import('./scenarios.mjs').Stage['mark']} */
       const mark = (title, goal) => { marks.push({ title, at: Date.now(), goal }); };
       const leader = people[0].page;
-      const paste = (/** @type {number} */ number) => leader.fill(byId('song-link'), files.address(`${number}.wav`));
+      const paste = (/** @type {number} */ number) => leader.fill(byId('song-link'), files.address(number));
       /** @type {import('./scenarios.mjs').Stage['press']} */
       const press = async (id, title, goal) => {
         const button = leader.locator(byId(id));

@@ -1,0 +1,126 @@
+// How late a loudspeaker is, found in a real browser: by somebody who taps along, and by a microphone that hears it.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { byId } from '../browser/people.mjs';
+import { cast, createRoom } from '../support/api.mjs';
+import { startTutti, unlimited } from '../support/server.mjs';
+import { findClick } from '../../static/player/lateness.js';
+import { hurrySound, listener, openBrowser } from './listeners.mjs';
+import { SAMPLE_RATE } from './song.mjs';
+import { startSound } from './sound.mjs';
+
+const STORY_MS = 90_000;
+const BEAT_MS = 750;
+/** What the loudspeaker plays, and what is heard in the room when it is a late one. */
+const PLAYED = 0;
+const IN_THE_ROOM = 1;
+const AIR_MS = 150;
+const WITHIN_MS = 25;
+
+/** @param {number} ms */
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+/** Seconds at which the first click begins. @param {Int16Array} channel */
+function firstClick(channel) {
+  const at = findClick(Float32Array.from(channel, (sample) => sample / 32768), SAMPLE_RATE);
+  assert.ok(at !== null, 'nothing clicked');
+  return at;
+}
+
+describe('how late the loudspeaker is', () => {
+  /** @type {Awaited<ReturnType<typeof startSound>>} */
+  let sound;
+  /** @type {Awaited<ReturnType<typeof startTutti>>} */
+  let tutti;
+  /** @type {import('playwright-core').Browser} */
+  let browser;
+
+  before(async () => {
+    sound = await startSound(2);
+    tutti = await startTutti({ env: unlimited });
+    browser = await openBrowser(sound.env(PLAYED));
+    hurrySound();
+  });
+
+  after(async () => {
+    await browser?.close();
+    await tutti?.stop();
+    await sound?.stop();
+  });
+
+  /** Somebody who is about to find out. @param {import('node:test').TestContext} t */
+  async function asking(t) {
+    const [ann] = await cast(tutti.url, 'ann');
+    const who = await listener(browser, ann, { permissions: ['microphone'] });
+    t.after(() => who.close());
+    const { room_id: roomId } = await createRoom(ann);
+    await who.enter(roomId);
+    await who.page.click(`${byId('trim-panel')} summary`);
+    await who.page.click(byId('find-lateness'));
+    return who.page;
+  }
+
+  /** What the microphone hears from now on. Of a sink's own monitor Chromium makes none. @param {string} sink */
+  function microphoneHears(sink) {
+    sound.pactl('load-module', 'module-remap-source', `source_name=microphone-${sink}`, `master=${sink}.monitor`, 'channels=1',
+      'channel_map=mono', `source_properties=device.description=microphone-${sink}`);
+    sound.pactl('set-default-source', `microphone-${sink}`);
+  }
+
+  /** @param {import('playwright-core').Page} page @returns {Promise<number>} milliseconds */
+  async function answer(page) {
+    await page.waitForSelector(`${byId('lateness-use')}:enabled`);
+    const said = await page.textContent(byId('lateness-said')) ?? '';
+    if (/right on time/.test(said)) return 0;
+    const [, ms, way] = /(\d+) ms (late|early)/.exec(said) ?? assert.fail(said);
+    return Number(ms) * (way === 'late' ? 1 : -1);
+  }
+
+  test('is found by tapping along, and kept', { timeout: STORY_MS }, async (t) => {
+    const page = await asking(t);
+    const recorder = await sound.record();
+    await page.click(byId('lateness-tap'));
+    await pause(2000);
+    const { channels, startedAtMs } = await recorder.stop();
+    const clickMs = startedAtMs + firstClick(channels[PLAYED].subarray(0, 1.5 * SAMPLE_RATE)) * 1000;
+    for (let beat = Math.ceil((Date.now() - clickMs) / BEAT_MS); beat < 13; beat += 1) {
+      await pause(clickMs + beat * BEAT_MS + AIR_MS - Date.now());
+      await page.keyboard.press(' ');
+    }
+    const late = await answer(page);
+    assert.ok(Math.abs(late - AIR_MS) < WITHIN_MS, `${late} ms`);
+    await page.click(byId('lateness-use'));
+    assert.equal(await page.inputValue(byId('trim')), String(late));
+    await page.reload();
+    assert.equal(await page.inputValue(byId('trim')), String(late));
+  });
+
+  test('is heard by the microphone', { timeout: STORY_MS }, async (t) => {
+    microphoneHears(`listener${PLAYED}`);
+    const page = await asking(t);
+    await page.click(byId('lateness-microphone'));
+    const atOnce = await answer(page);
+    assert.ok(Math.abs(atOnce) < 2 * WITHIN_MS, `${atOnce} ms late, of one that is not late`);
+
+    const air = sound.pactl('load-module', 'module-loopback', `source=listener${PLAYED}.monitor`, `sink=listener${IN_THE_ROOM}`, `latency_msec=${AIR_MS}`);
+    t.after(() => sound.pactl('unload-module', air));
+    microphoneHears(`listener${IN_THE_ROOM}`);
+    const recorder = await sound.record();
+    await page.click(byId('lateness-microphone'));
+    const late = await answer(page);
+    const { channels } = await recorder.stop();
+    const [played, heard] = channels.map((channel) => firstClick(channel.subarray(0, 4 * SAMPLE_RATE)));
+    assert.ok(Math.abs(late - atOnce - (heard - played) * 1000) < WITHIN_MS, `${late} ms, where the air takes ${(heard - played) * 1000}`);
+  });
+
+  test('is not guessed where the microphone hears nothing', { timeout: STORY_MS }, async (t) => {
+    const quiet = sound.pactl('load-module', 'module-null-sink', 'sink_name=quiet');
+    t.after(() => sound.pactl('unload-module', quiet));
+    microphoneHears('quiet');
+    const page = await asking(t);
+    await page.click(byId('lateness-microphone'));
+    await page.waitForFunction((place) => /did not hear/.test(document.querySelector(place)?.textContent ?? ''), byId('lateness-said'));
+    assert.equal(await page.isEnabled(byId('lateness-use')), false);
+  });
+});
