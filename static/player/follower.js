@@ -35,6 +35,8 @@ const CALM_LOOKS = 16;
 /** Reads this far apart are not of a position that has found itself; after so long it is busy, and the median has to do. */
 const STEADY = 0.0015;
 const UNSTEADY_MS = 600;
+/** A player that is better left alone is put right so often after a start. */
+const ALIGNS = 3;
 const LEARN = 0.5;
 const LAG_LIMIT = 0.6;
 const COOLDOWN_LIMIT_MS = 12_000;
@@ -62,6 +64,8 @@ export class Follower {
     this.calm = [];
     this.seekAllowedAt = 0;
     this.cooldownMs = 0;
+    /** How often it may still be put right after this start. */
+    this.aligns = 0;
     /** @type {'startLag' | 'seekLag' | null} */
     this.learning = null;
     /** @type {number | undefined} */
@@ -83,6 +87,7 @@ export class Follower {
     this.#forget();
     this.seekAllowedAt = 0;
     this.cooldownMs = this.player?.habits.cooldownMs ?? 0;
+    this.aligns = ALIGNS;
     // One that was blocked tries again too: the listener may have tapped somewhere in the meantime.
     this.phase = this.player && !this.player.paused() ? 'playing' : 'resting';
     const target = this.hooks.target();
@@ -207,6 +212,7 @@ export class Follower {
     this.reads = [];
     if (error === null) return;
     this.#learn(player, error);
+    if (Math.abs(error) <= alignAboveOf(player.habits)) this.aligns = 0;
     this.calm = this.inSync ? [...this.calm, error] : [];
     if (!this.inSync) {
       this.hooks.onMeasure(error);
@@ -261,8 +267,10 @@ export class Follower {
     const size = Math.abs(error);
     if (yields && size > Math.max(ADRIFT, habits.seekAbove)) {
       this.hooks.onAdrift(error);
-    } else if (size > habits.seekAbove) {
-      if (now >= this.seekAllowedAt) this.#catchUp(player, target, now);
+    } else if (size > (this.aligns > 0 ? alignAboveOf(habits) : habits.seekAbove)) {
+      if (now < this.seekAllowedAt) return;
+      this.aligns -= 1;
+      this.#catchUp(player, target, now);
     } else if (habits.bends && size > habits.deadZone) {
       this.#bend(player, target.rate, error, now);
     } else {
@@ -296,6 +304,9 @@ export class Follower {
     this.settledAt = now + lasts + BEND_SETTLE_MS;
   }
 }
+
+/** @param {import('./player.js').Habits} habits */
+function alignAboveOf({ alignAbove, seekAbove }) { return alignAbove ?? seekAbove; }
 
 /** @param {number[]} values */
 function apart(values) { return Math.max(...values) - Math.min(...values); }

@@ -5,6 +5,7 @@
  *
  * @typedef {object} Habits How a player behaves when it is corrected; the follower steers by these.
  * @property {number} seekAbove seconds of error from which a listener seeks
+ * @property {number} [alignAbove] the same right after a start, for one that is better left alone later
  * @property {number} cooldownMs least time between two correcting seeks
  * @property {number} settleMs how long the position says nothing reliable after a start or a seek
  * @property {number} samples positions read for one measurement

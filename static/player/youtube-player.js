@@ -25,6 +25,8 @@ const API_URL = 'https://www.youtube.com/iframe_api';
 const REACH_TIMEOUT_MS = 5_000;
 const CUE_TIMEOUT_MS = 10_000;
 const START_TIMEOUT_MS = 3_000;
+/** YouTube tells its place four times a second at least. */
+const MOST_BETWEEN_S = 0.3;
 const STATE = { ended: 0, playing: 1, paused: 2, buffering: 3, cued: 5 };
 const UNREACHABLE = 'YouTube cannot be reached from here, so this song stays silent on this device.';
 
@@ -63,7 +65,7 @@ export class YouTubePlayer {
 
   // YouTube tells its time coarsely, and correcting it often makes the sound drop out: align once, then leave alone.
   habits = {
-    seekAbove: 0.5, cooldownMs: 5000, settleMs: 1500, samples: 10, bends: false, deadZone: 0.15,
+    seekAbove: 0.5, alignAbove: 0.1, cooldownMs: 5000, settleMs: 1500, samples: 10, bends: false, deadZone: 0.15,
     startLag: 0.25, seekLag: 0.3, cueAhead: 0.6,
   };
 
@@ -76,6 +78,8 @@ export class YouTubePlayer {
     this.volume = 1;
     this.muted = false;
     this.rate = 1;
+    /** What YouTube said last of its place, and since when, page time. */
+    this.told = { position: 0, atMs: 0 };
     /** @type {Set<(event: {state?: number, error?: number}) => void>} */
     this.waiting = new Set();
   }
@@ -123,7 +127,14 @@ export class YouTubePlayer {
     this.place.hidden = true;
   }
 
-  position() { return this.widget?.getCurrentTime() ?? 0; }
+  position() {
+    const position = this.widget?.getCurrentTime() ?? 0;
+    const now = performance.now();
+    if (position !== this.told.position) this.told = { position, atMs: now };
+    // It may say the same for a quarter of a second, while it plays on.
+    const since = this.widget?.getPlayerState() === STATE.playing ? (now - this.told.atMs) / 1000 : 0;
+    return position + Math.min(since, MOST_BETWEEN_S) * this.rate;
+  }
 
   duration() { return this.widget?.getDuration() || null; }
 

@@ -70,9 +70,10 @@ function hurry(id, thread) {
  * @param {Fault} [options.fault]
  * @param {number} [options.seed]
  * @param {() => void} [options.init] run in the page before anything else
+ * @param {(context: import('playwright-core').BrowserContext) => Promise<unknown>} [options.prepare] before there is a page
  * @param {string[]} [options.permissions] what the page may do
  */
-export async function listener(browser, user, { player = 'webaudio', fault = {}, seed = 1, init, permissions }) {
+export async function listener(browser, user, { player = 'webaudio', fault = {}, seed = 1, init, prepare, permissions }) {
   const line = { delayMs: fault.delayMs, jitterMs: fault.jitterMs };
   const port = Number(new URL(user.url).port);
   const network = fault.delayMs !== undefined ? await badNetwork(port, { up: line, down: line, seed }) : null;
@@ -82,6 +83,7 @@ export async function listener(browser, user, { player = 'webaudio', fault = {},
     reducedMotion: 'reduce', viewport: { width: 480, height: 800 }, userAgent: `Chromium for ${player}`, permissions,
   });
   if (init) await context.addInitScript(init);
+  await prepare?.(context);
   await context.addInitScript({ content: wrongClock(fault) });
   await context.addInitScript((session) => {
     // A page that is left for nothing has no storage.

@@ -8,7 +8,7 @@ import { seededRandom } from './support.mjs';
 const STEP_MS = 5;
 
 /** @param {import('node:test').TestContext} t */
-function setUp(t, { jitterMs = 0.3, seed = 1 } = {}) {
+function setUp(t, { jitterMs = 0.3, seed = 1, startsLate = 0.07, habits = {} } = {}) {
   const random = seededRandom(seed);
   const time = { now: 1000 };
   mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
@@ -17,12 +17,12 @@ function setUp(t, { jitterMs = 0.3, seed = 1 } = {}) {
   const room = { playing: true, position: 30 };
   const sound = { position: 30, rate: 1, paused: true, rates: /** @type {number[]} */ ([]), seeks: 0 };
   const player = {
-    habits: { seekAbove: 0.035, cooldownMs: 1500, settleMs: 100, samples: 4, bends: true, deadZone: 0.0015, startLag: 0.07, seekLag: 0.075, cueAhead: 0.3 },
+    habits: { seekAbove: 0.035, cooldownMs: 1500, settleMs: 100, samples: 4, bends: true, deadZone: 0.0015, startLag: 0.07, seekLag: 0.075, cueAhead: 0.3, ...habits },
     position: () => sound.position + ((random() - 0.5) * 2 * jitterMs) / 1000,
     duration: () => 600,
     paused: () => sound.paused,
     starved: () => false,
-    play: async () => { sound.paused = false; sound.position -= 0.07; },
+    play: async () => { sound.paused = false; sound.position -= startsLate; },
     pause: () => { sound.paused = true; },
     seek: async (/** @type {number} */ to) => { sound.seeks += 1; sound.position = to; },
     setRate: (/** @type {number} */ rate) => { sound.rates.push(rate); sound.rate = rate; },
@@ -96,4 +96,21 @@ test('a moment of confusion does not move it', async (t) => {
   sound.position = position + 0.15;
   await run(2000);
   assert.ok(Math.abs(errorMs() - before) < 2, `${before} and then ${errorMs()} ms`);
+});
+
+test('one that is better left alone is put right after its start, and later only where it is far off', async (t) => {
+  const habits = { seekAbove: 0.5, alignAbove: 0.1, cooldownMs: 5000, settleMs: 1500, bends: false, seekLag: 0 };
+  const { run, sound, errorMs } = setUp(t, { jitterMs: 15, startsLate: 0.32, habits });
+  const began = await run(5000, () => !sound.paused);
+  assert.ok(began < 5000);
+  assert.ok(errorMs() < -200, `${errorMs()} ms`);
+  await run(6000);
+  assert.ok(Math.abs(errorMs()) < 100, `${errorMs()} ms`);
+  const seeks = sound.seeks;
+  sound.position -= 0.2;
+  await run(30_000);
+  assert.equal(sound.seeks, seeks, 'it was sought for a fifth of a second');
+  sound.position -= 0.6;
+  await run(10_000);
+  assert.ok(Math.abs(errorMs()) < 500 && sound.seeks === seeks + 1, `${errorMs()} ms after ${sound.seeks - seeks}`);
 });
