@@ -6,8 +6,13 @@ import { SoundClock } from './sound-clock.js';
 
 const KEPT_SONGS = 2;
 const RESUME_MS = 1_000;
-/** Context time between asking for a sound and its first sample: less may already be mixed. */
-const AHEAD_S = 0.04;
+/**
+ * A browser mixes as much as its buffer holds at one go. What is asked for meanwhile may come too late, and then begins late without a word:
+ * so much beyond what is mixed next, in context time, a sound may begin.
+ */
+const BEYOND_S = 0.02;
+/** Where more was mixed before the asking was done, it is asked again. */
+const ASKINGS = 5;
 const FADE_S = 0.008;
 /** What is this near to the end of what is decoded is not worth starting. */
 const LEFT_S = 0.1;
@@ -111,8 +116,7 @@ export class WebAudioPlayer {
     this.buffer = whole;
     this.length = whole.duration;
     if (!this.voice || !context) return;
-    const when = Math.max(line.when, context.currentTime + AHEAD_S);
-    this.#sound(when, line.position + (when - line.when) * line.rate, line.rate);
+    this.#place(line.when, line.position, line.rate);
     this.earlier = line;
   }
 
@@ -183,13 +187,23 @@ export class WebAudioPlayer {
    * @param {number} [rate]
    */
   startAt(position, pageMs, rate = 1) {
-    const { context } = this;
-    if (!context) return;
-    const wanted = this.clock.toContext(pageMs);
-    const when = Math.max(wanted, context.currentTime + AHEAD_S);
-    this.#sound(when, position + (when - wanted) * rate, rate);
+    this.#place(this.clock.toContext(pageMs), position, rate);
     // Not started yet, it stands where it will.
     this.earlier = { ...this.line, rate: 0 };
+  }
+
+  /** @param {AudioContext} context */
+  #soonest({ currentTime, baseLatency }) { return currentTime + (baseLatency || BUFFER_S) + BEYOND_S; }
+
+  /** As `startAt`. @param {number} wanted context time @param {number} position seconds @param {number} rate */
+  #place(wanted, position, rate) {
+    const { context } = this;
+    if (!context) return;
+    for (let asking = 0; asking < ASKINGS; asking += 1) {
+      const when = Math.max(wanted, this.#soonest(context));
+      this.#sound(when, position + (when - wanted) * rate, rate);
+      if (context.currentTime < when) return;
+    }
   }
 
   /** @param {number} when context time @param {number} from position, seconds @param {number} rate */
@@ -237,7 +251,7 @@ export class WebAudioPlayer {
   setRate(rate) {
     const { context, voice, line } = this;
     if (!context || !voice || Math.abs(rate - line.rate) < 1e-6) return;
-    const when = Math.max(line.when, context.currentTime + AHEAD_S);
+    const when = Math.max(line.when, this.#soonest(context));
     voice.node.playbackRate.setValueAtTime(rate, when);
     this.earlier = line;
     this.line = { when, position: line.position + (when - line.when) * line.rate, rate };

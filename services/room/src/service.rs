@@ -505,7 +505,7 @@ impl Rooms {
         let mut turn = None;
         // Who lost a race stands in line with the others here, or a hundred at once would lose to each other.
         let mut place = None;
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         while begun.elapsed() < TRYING {
             let view = self.view(room, about).await?.ok_or(RoomError::NotFound)?;
             let now = self.clock.now();
@@ -519,6 +519,7 @@ impl Rooms {
                 // Whoever has the turn may wait in line, so nobody in line waits for the turn.
                 drop(place.take());
                 turn = Some(self.turn(room).await?);
+                begun = Instant::now();
                 continue;
             }
             if let Some(after) = self.make(view, change, now).await? {
@@ -526,6 +527,8 @@ impl Rooms {
             }
             if place.is_none() {
                 place = Some(self.line.take(room).await);
+                // Who stood in line has lost to nobody meanwhile.
+                begun = Instant::now();
             }
         }
         Err(RoomError::Contended)
