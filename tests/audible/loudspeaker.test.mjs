@@ -15,8 +15,11 @@ const BEAT_MS = 750;
 /** What the loudspeaker plays, and what is heard in the room when it is a late one. */
 const PLAYED = 0;
 const IN_THE_ROOM = 1;
-const AIR_MS = 150;
-const WITHIN_MS = 25;
+const TAPS_LATE_MS = 150;
+const AIR_MS = 300;
+/** On a machine that others take the time of, a tap comes late, and what a microphone hears comes later than the browser says. */
+const TAPS_WITHIN_MS = 50;
+const HEARD_WITHIN_MS = 90;
 
 /** @param {number} ms */
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -87,11 +90,11 @@ describe('how late the loudspeaker is', () => {
     // Any of them: from each to the next it is one beat.
     const clickMs = startedAtMs + clickIn(channels[PLAYED], 0, 3) * 1000;
     for (let beat = Math.ceil((Date.now() - clickMs) / BEAT_MS); beat < 13; beat += 1) {
-      await pause(clickMs + beat * BEAT_MS + AIR_MS - Date.now());
+      await pause(clickMs + beat * BEAT_MS + TAPS_LATE_MS - Date.now());
       await page.keyboard.press(' ');
     }
     const late = await answer(page);
-    assert.ok(Math.abs(late - AIR_MS) < WITHIN_MS, `${late} ms`);
+    assert.ok(Math.abs(late - TAPS_LATE_MS) < TAPS_WITHIN_MS, `${late} ms`);
     await page.click(byId('lateness-use'));
     assert.equal(await page.inputValue(byId('trim')), String(late));
     await page.reload();
@@ -103,7 +106,7 @@ describe('how late the loudspeaker is', () => {
     const page = await asking(t);
     await page.click(byId('lateness-microphone'));
     const atOnce = await answer(page);
-    assert.ok(Math.abs(atOnce) < 2 * WITHIN_MS, `${atOnce} ms late, of one that is not late`);
+    assert.ok(Math.abs(atOnce) < HEARD_WITHIN_MS, `${atOnce} ms late, of one that is not late`);
 
     const air = sound.pactl('load-module', 'module-loopback', `source=listener${PLAYED}.monitor`, `sink=listener${IN_THE_ROOM}`, `latency_msec=${AIR_MS}`);
     t.after(() => sound.pactl('unload-module', air));
@@ -114,7 +117,7 @@ describe('how late the loudspeaker is', () => {
     const { channels } = await recorder.stop();
     const played = clickIn(channels[PLAYED], 0, 4);
     const airMs = (clickIn(channels[IN_THE_ROOM], played, played + 0.6) - played) * 1000;
-    assert.ok(Math.abs(late - atOnce - airMs) < WITHIN_MS, `${late} ms, and ${atOnce} without the ${airMs} ms of air`);
+    assert.ok(Math.abs(late - atOnce - airMs) < HEARD_WITHIN_MS, `${late} ms, and ${atOnce} without the ${airMs} ms of air`);
   });
 
   test('is not guessed where the microphone hears nothing', { timeout: STORY_MS }, async (t) => {
