@@ -156,7 +156,7 @@ export class ServerClock {
     this.#drift = drift;
     this.#uncertaintyMs = uncertaintyMs;
     const recent = this.#recent(returnedMs);
-    const bounds = least(recent, returnedMs, this.#drift);
+    const { low: bounds } = waysAlong(recent, returnedMs, this.#drift);
     this.#rttMs = Math.max(0, bounds.up + bounds.down);
     // After a restart a handful of probes knows less than the estimate it is to replace, unless it refutes it.
     const early = this.#seen > SETTLED_AFTER && this.#fresh < SETTLED_AFTER;
@@ -172,7 +172,7 @@ export class ServerClock {
    * @param {Look} look
    */
   #contradicts(look) {
-    const { up, down } = least(this.#recent(look.atMs), look.atMs, this.#drift);
+    const { up, down } = waysAlong(this.#recent(look.atMs), look.atMs, this.#drift).low;
     return look.up < -down - CONTRADICTION_MS || -look.down > up + CONTRADICTION_MS;
   }
 
@@ -204,40 +204,35 @@ export class ServerClock {
  * Whether an offset cannot be true, seeing that no way takes less than no time.
  *
  * @param {number} offset
- * @param {{ up: number, down: number }} bounds
+ * @param {Ways} bounds
  */
 function outside(offset, { up, down }) {
   return offset > up + CONTRADICTION_MS || offset < -down - CONTRADICTION_MS;
 }
 
+/** @typedef {{ up: number, down: number }} Ways */
+
 /**
- * The least ways up and down, each carried to `atMs` along a drift.
+ * The fastest and the slowest ways up and down, each carried to `atMs` along a drift.
  *
  * @param {Look[]} looks
  * @param {number} atMs
  * @param {number} drift
+ * @returns {{ low: Ways, high: Ways }}
  */
-function least(looks, atMs, drift) {
-  let up = Infinity;
-  let down = Infinity;
+function waysAlong(looks, atMs, drift) {
+  const low = { up: Infinity, down: Infinity };
+  const high = { up: -Infinity, down: -Infinity };
   for (const look of looks) {
     const moved = drift * (atMs - look.atMs);
-    if (look.up + moved < up) up = look.up + moved;
-    if (look.down - moved < down) down = look.down - moved;
+    const up = look.up + moved;
+    const down = look.down - moved;
+    if (up < low.up) low.up = up;
+    if (up > high.up) high.up = up;
+    if (down < low.down) low.down = down;
+    if (down > high.down) high.down = down;
   }
-  return { up, down };
-}
-
-/** The most, likewise. @param {Look[]} looks @param {number} atMs @param {number} drift */
-function most(looks, atMs, drift) {
-  let up = -Infinity;
-  let down = -Infinity;
-  for (const look of looks) {
-    const moved = drift * (atMs - look.atMs);
-    if (look.up + moved > up) up = look.up + moved;
-    if (look.down - moved > down) down = look.down - moved;
-  }
-  return { up, down };
+  return { low, high };
 }
 
 /**
@@ -251,13 +246,13 @@ function most(looks, atMs, drift) {
  * @param {number} atMs
  */
 function likeliest(looks, atMs) {
-  const still = least(looks, atMs, 0);
+  const { low: still } = waysAlong(looks, atMs, 0);
   const mean = looks.reduce((sum, look) => sum + look.up + look.down, 0) / looks.length;
   const jitter = Math.max(LEAST_JITTER_MS, (mean - still.up - still.down) / 2);
   const worth = looks.length / jitter;
   const cases = Array.from({ length: 2 * DRIFT_STEPS + 1 }, (_, step) => {
     const drift = (step - DRIFT_STEPS) * DRIFT_STEP;
-    return { drift, low: least(looks, atMs, drift), high: most(looks, atMs, drift) };
+    return { drift, ...waysAlong(looks, atMs, drift) };
   });
   const byLeast = weighed(cases, worth, 0);
   const trust = trustInMost(looks, atMs, byLeast.drift);
@@ -265,8 +260,6 @@ function likeliest(looks, atMs) {
   // The least of so many delays exceeds the least possible by about this much.
   return { offset, drift, uncertaintyMs: scatter + jitter / looks.length };
 }
-
-/** @typedef {{ up: number, down: number }} Ways */
 
 /**
  * The mean of all drifts, by the round trips they leave and by how usual they are.

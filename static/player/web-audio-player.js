@@ -11,7 +11,7 @@ const RESUME_MS = 1_000;
  * so much beyond what is mixed next, in context time, a sound may begin.
  */
 const BEYOND_S = 0.02;
-/** Where more was mixed before the asking was done, it is asked again. */
+/** Where more was mixed before the asking was done, it is asked again, so often at most. */
 const ASKINGS = 5;
 const FADE_S = 0.008;
 /** What is this near to the end of what is decoded is not worth starting. */
@@ -192,15 +192,12 @@ export class WebAudioPlayer {
     this.earlier = { ...this.line, rate: 0 };
   }
 
-  /** @param {AudioContext} context */
-  #soonest({ currentTime, baseLatency }) { return currentTime + (baseLatency || BUFFER_S) + BEYOND_S; }
-
   /** As `startAt`. @param {number} wanted context time @param {number} position seconds @param {number} rate */
   #place(wanted, position, rate) {
     const { context } = this;
     if (!context) return;
     for (let asking = 0; asking < ASKINGS; asking += 1) {
-      const when = Math.max(wanted, this.#soonest(context));
+      const when = Math.max(wanted, soonest(context));
       this.#sound(when, position + (when - wanted) * rate, rate);
       if (context.currentTime < when) return;
     }
@@ -251,7 +248,7 @@ export class WebAudioPlayer {
   setRate(rate) {
     const { context, voice, line } = this;
     if (!context || !voice || Math.abs(rate - line.rate) < 1e-6) return;
-    const when = Math.max(line.when, this.#soonest(context));
+    const when = Math.max(line.when, soonest(context));
     voice.node.playbackRate.setValueAtTime(rate, when);
     this.earlier = line;
     this.line = { when, position: line.position + (when - line.when) * line.rate, rate };
@@ -268,6 +265,9 @@ export class WebAudioPlayer {
 
   title() { return null; }
 }
+
+/** When a sound can begin at the soonest. @param {AudioContext} context @returns {number} context time */
+function soonest({ currentTime, baseLatency }) { return currentTime + (baseLatency || BUFFER_S) + BEYOND_S; }
 
 /** @param {{ node: AudioBufferSourceNode, gain: GainNode }} voice @param {number} when context time */
 function fadeOut({ node, gain }, when) {

@@ -1,6 +1,7 @@
 // A host who plays, a guest who comes in, and what both of them hear.
 
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
 import { byId } from '../browser/people.mjs';
 import { cast, createRoom } from '../support/api.mjs';
 import { startTutti, unlimited } from '../support/server.mjs';
@@ -13,7 +14,7 @@ import { startSound } from './sound.mjs';
 
 /** What is looked for is waited for as long as this; how soon it comes is for the rig to say. */
 export const WITHIN_MS = 30_000;
-const LOOK_S = 1.5;
+const LOOK_MS = 1500;
 const SONG_S = 120;
 /** Nobody takes this for two; what is in the wrong place is further off. */
 const TOGETHER_MS = 30;
@@ -21,9 +22,6 @@ const TOGETHER_MS = 30;
 export const HOST = 0;
 export const GUEST = 1;
 export const SPARE = 2;
-
-/** @param {number} seconds */
-export const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
 
 /** A server, a song and loudspeakers for both. */
 export async function openPlace() {
@@ -38,7 +36,7 @@ export async function openPlace() {
   /** What everybody plays for a while. */
   async function listen() {
     const recorder = await sound.record();
-    await pause(LOOK_S);
+    await pause(LOOK_MS);
     return recorder.stop();
   }
 

@@ -44,15 +44,20 @@ export function windowsOf({ channels }, songs) {
   for (let start = 0; start + WINDOW <= channels[0].length; start += HOP) {
     const window = windowAt(channels, start, songs, last);
     windows.push(window);
-    window.positions.forEach((position, index) => {
-      const song = window.songs[index];
-      if (position !== null && song !== null) last[index] = { at: window.at, position, song };
-    });
+    knownFrom(window).forEach((place, index) => { if (place) last[index] = place; });
   }
   return windows;
 }
 
 /** Where a listener was at a moment, both seconds. @typedef {{ at: number, position: number, song: number } | null} Known */
+
+/** @param {Window} window @returns {Known[]} of each listener */
+function knownFrom({ at, positions, songs }) {
+  return positions.map((position, index) => {
+    const song = songs[index];
+    return position === null || song === null ? null : { at, position, song };
+  });
+}
 
 /**
  * @param {Int16Array[]} channels @param {number} start the first sample @param {import('./place.mjs').Song[]} songs
@@ -155,10 +160,7 @@ export function togetherAfter({ channels }, songs, windows, from, { song = 0, be
   });
   if (!first) return null;
   // From there it is looked back more finely, and with a known place: of a song that begins bent, that is what it takes.
-  const known = first.positions.map((position, index) => {
-    const theirs = first.songs[index];
-    return position === null || theirs === null ? null : { at: first.at, position, song: theirs };
-  });
+  const known = knownFrom(first);
   const look = (/** @type {number} */ at) => {
     const start = Math.round((at - HALF_S) * SAMPLE_RATE);
     if (start < 0 || start + WINDOW > channels[0].length) return { together: false, whole: false };
@@ -169,9 +171,13 @@ export function togetherAfter({ channels }, songs, windows, from, { song = 0, be
   let since = first.at;
   // It may be of a moment in which not all of it sounds yet.
   while (since < first.at + 2 * HALF_S && !look(since).together) since += FINE_S;
-  while (since - FINE_S >= from && look(since - FINE_S).together) since -= FINE_S;
+  let before = look(since - FINE_S);
+  while (since - FINE_S >= from && before.together) {
+    since -= FINE_S;
+    before = look(since - FINE_S);
+  }
   // A window is of the place where most of it is. Out of silence, it is the first that has nothing else in it.
-  const outOfSilence = since - FINE_S < from || !look(since - FINE_S).whole;
+  const outOfSilence = since - FINE_S < from || !before.whole;
   return Math.max(0, since - (outOfSilence ? HALF_S : 0) - from);
 }
 

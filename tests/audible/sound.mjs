@@ -5,6 +5,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { SAMPLE_RATE } from './song.mjs';
 
 const READY_MS = 15_000;
@@ -16,9 +17,6 @@ const SETTINGS = [
 /** @type {Set<() => void>} */
 const endings = new Set();
 process.on('exit', () => { for (const end of endings) end(); });
-
-/** @param {number} ms */
-const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 /**
  * @typedef {object} Recording

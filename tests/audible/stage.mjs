@@ -1,6 +1,7 @@
 // One evening after another on the same server and the same browsers.
 
 import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { byId } from '../browser/people.mjs';
 import { startCluster } from '../cluster/cluster.mjs';
 import { cast, createRoom } from '../support/api.mjs';
@@ -22,9 +23,6 @@ const START_MS = 30_000;
 /** @type {Record<import('./listeners.mjs').PlayerKind, import('./listeners.mjs').PlayerKind>} */
 const OTHER = { webaudio: 'audio', audio: 'webaudio' };
 const SETTINGS = { ...unlimited, PRESENCE_GRACE: '2s', SOCKET_PING_INTERVAL: '1s', SOCKET_PING_TIMEOUT: '1s' };
-
-/** @param {number} seconds */
-const pause = (seconds) => new Promise((resolve) => { setTimeout(() => resolve(undefined), seconds * 1000); });
 
 /** Where others get more of the machine's time than this, its sound may break. */
 const ROBBED = 0.05;
@@ -97,6 +95,8 @@ export async function openHall({ long }) {
       const marks = [];
       /** @type {import('./scenarios.mjs').Stage['mark']} */
       const mark = (title, goal) => { marks.push({ title, at: Date.now(), goal }); };
+      /** @type {import('./scenarios.mjs').Stage['listen']} */
+      const listen = (seconds) => pause(seconds * 1000);
       const leader = people[0].page;
       const paste = (/** @type {number} */ number) => leader.fill(byId('song-link'), files.address(number));
       /** @type {import('./scenarios.mjs').Stage['press']} */
@@ -112,14 +112,14 @@ export async function openHall({ long }) {
         await one.enter(roomId);
         await one.page.waitForSelector(byId('room-title'));
       }
-      await pause(2);
+      await listen(2);
       await paste(0);
       await press('play-link', scenario.late ? undefined : 'start');
       await Promise.all(coming.map(({ page }) => page.waitForFunction(
         () => document.querySelector('[data-testid="sync-offset"]')?.textContent, undefined, { timeout: START_MS })));
       const began = Date.now();
-      await scenario.act?.({ people, roomId, mark, paste, press, listen: pause, restart: () => tutti.restart(), gateways: cluster?.gateways ?? [] });
-      if (scenario.seconds) await pause((scenario.settle ?? SETTLE_S) + scenario.seconds);
+      await scenario.act?.({ people, roomId, mark, paste, press, listen, restart: () => tutti.restart(), gateways: cluster?.gateways ?? [] });
+      if (scenario.seconds) await listen((scenario.settle ?? SETTLE_S) + scenario.seconds);
       const told = await Promise.all(people.map(({ page }) => page.evaluate(() => {
         const meter = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="sync-offset"]'));
         const { player = '', error } = meter?.dataset ?? {};

@@ -3,9 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { byId } from '../browser/people.mjs';
 import { eventually } from '../support/api.mjs';
-import { GUEST, openPlace, pause, SPARE, WITHIN_MS } from './evening.mjs';
+import { GUEST, openPlace, SPARE, WITHIN_MS } from './evening.mjs';
 import { FLAGS } from './listeners.mjs';
 
 const STORY_MS = 120_000;
@@ -42,7 +43,7 @@ describe('when something goes wrong', () => {
     await together();
     guest.line?.cut();
     await guest.page.waitForSelector(`${byId('connection-state')}:not([hidden])`);
-    await guest.page.waitForFunction((place) => /without a connection/.test(document.querySelector(place)?.textContent ?? ''), byId('sync-offset'));
+    await guest.page.locator(byId('sync-offset')).filter({ hasText: 'without a connection' }).waitFor();
     await together();
     await host.page.fill(byId('seek'), '60');
     guest.line?.mend();
@@ -70,9 +71,9 @@ describe('when something goes wrong', () => {
     await together();
     const devtools = await guest.page.context().newCDPSession(guest.page);
     await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
-    await pause(1);
+    await pause(1000);
     await host.page.fill(byId('seek'), '60');
-    await pause(4);
+    await pause(4000);
     await devtools.send('Page.setWebLifecycleState', { state: 'active' });
     await together({ beyond: 60 });
   });
