@@ -53,12 +53,16 @@ enum Order {
     Listen(Arc<str>, Place, oneshot::Sender<Listener>),
     /// Somebody does no longer.
     Hush(Arc<str>),
-    /// A channel is at that place now.
+    /// A channel is at that place now: it is subscribed to there, whatever was believed before.
     Move(Arc<str>, Place),
 }
 
-/// What a channel's listeners hear. An empty message is its end.
-type Listener = broadcast::Receiver<Heard>;
+/// What one listener of a channel hears, and what says that it does not listen any more. Fields are dropped in this
+/// order: when the order to hush arrives, the receiver is not counted any more.
+struct Listener {
+    feed: BroadcastStream<Heard>,
+    _until_dropped: UntilDropped,
+}
 
 /// The channels that somebody here listens to.
 #[derive(Clone, Default)]
@@ -75,14 +79,9 @@ impl Feeds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes a channel that nobody listens to; says where it was.
-    fn remove_unheard(&self, channel: &str) -> Option<Place> {
-        let mut feeds = self.lock();
-        let feed = feeds.get(channel)?;
-        if feed.listeners.receiver_count() > 0 {
-            return None;
-        }
-        feeds.remove(channel).map(|feed| feed.place)
+    /// Where a channel is subscribed to.
+    fn place_of(&self, channel: &str) -> Option<Place> {
+        self.lock().get(channel).map(|feed| feed.place.clone())
     }
 }
 
@@ -115,38 +114,44 @@ impl Bus {
         }
     }
 
+    /// Subscribes to a channel again that somebody here listens to, although it should be subscribed to already. Its
+    /// listeners are told of a gap.
+    pub async fn mend(&self, channel: &str) -> Result<(), NoAnswer> {
+        let place = self
+            .shared
+            .redis
+            .place_of(channel, Instant::now() + DEADLINE)
+            .await?;
+        self.shared
+            .orders
+            .send(Order::Move(channel.into(), place))
+            .map_err(|_| NoAnswer::Over)
+    }
+
     /// A channel's messages from now on. The stream ends where an empty message was published: nothing comes after that.
     pub async fn listen(&self, channel: &str) -> Result<BoxStream<'static, Heard>, NoAnswer> {
         let until = Instant::now() + DEADLINE;
         let channel = Arc::<str>::from(channel);
-        let feed = loop {
+        let listener = loop {
             let place = self.shared.redis.place_of(&channel, until).await?;
-            let (reply, feed) = oneshot::channel();
+            let (reply, listener) = oneshot::channel();
             self.shared
                 .orders
                 .send(Order::Listen(channel.clone(), place, reply))
                 .map_err(|_| NoAnswer::Over)?;
-            match timeout_at(until, feed).await {
-                Ok(Ok(feed)) => break feed,
+            match timeout_at(until, listener).await {
+                Ok(Ok(listener)) => break listener,
                 // It is somewhere else by now, or the connection was just lost.
                 Ok(Err(_)) if Instant::now() + AGAIN < until => sleep(AGAIN).await,
                 Ok(Err(_)) | Err(_) => return Err(NoAnswer::Late),
             }
         };
-        // What is dropped first comes first: when the order arrives, this one is not counted any more.
-        let listening = (
-            BroadcastStream::new(feed),
-            UntilDropped {
-                channel,
-                orders: self.shared.orders.clone(),
-            },
-        );
-        Ok(stream::unfold(listening, |(mut feed, guard)| async {
-            let heard = match feed.next().await? {
+        Ok(stream::unfold(listener, |mut listener| async {
+            let heard = match listener.feed.next().await? {
                 Ok(heard) => heard,
                 Err(BroadcastStreamRecvError::Lagged(_)) => Heard::Gap,
             };
-            Some((heard, (feed, guard)))
+            Some((heard, listener))
         })
         .boxed())
     }
@@ -165,7 +170,9 @@ async fn hand_out(
         let (place, order) = match order {
             Order::Listen(channel, place, reply) => (place, shard::Order::Listen(channel, reply)),
             Order::Move(channel, place) => (place, shard::Order::Adopt(channel)),
-            Order::Hush(channel) => match feeds.remove_unheard(&channel) {
+            // Whether nobody listens any more is for the shard to decide, which knows what is still to be done before
+            // this: somebody may want to hear the channel again.
+            Order::Hush(channel) => match feeds.place_of(&channel) {
                 Some(place) => (place, shard::Order::Hush(channel)),
                 None => continue,
             },

@@ -8,8 +8,9 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::{Instant, MissedTickBehavior, error::Elapsed, interval, sleep, timeout},
 };
+use tokio_stream::wrappers::BroadcastStream;
 
-use super::{CAPACITY, Feed, Feeds, Heard, Listener};
+use super::{CAPACITY, Feed, Feeds, Heard, Listener, UntilDropped};
 use crate::redis::{BATCH, DEADLINE, NoAnswer, Place, Redis, link::config};
 
 /// How often the connection is asked whether it lives: one that only listens would never find out.
@@ -21,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 pub(super) enum Order {
     Listen(Arc<str>, oneshot::Sender<Listener>),
     Hush(Arc<str>),
-    /// A channel that was somewhere else.
+    /// A channel that was somewhere else, or is to be subscribed to anew.
     Adopt(Arc<str>),
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Shard {
     redis: Redis,
     place: Place,
     feeds: Feeds,
-    /// Where a channel goes that is somewhere else.
+    /// Where a channel goes that is somewhere else, and where listeners say that they do not listen any more.
     elsewhere: mpsc::WeakUnboundedSender<super::Order>,
     orders: mpsc::UnboundedReceiver<Order>,
     /// What is subscribed to here, or will be.
@@ -98,7 +99,7 @@ impl Shard {
                         break;
                     }
                     Some(Order::Adopt(channel)) => drop(self.channels.insert(channel)),
-                    Some(Order::Hush(_)) => {}
+                    Some(Order::Hush(channel)) => drop(self.forget_unheard(&channel)),
                     None => return,
                 }
             }
@@ -146,7 +147,7 @@ impl Shard {
                         self.add(&mut connection, channel, reply).await?;
                     }
                     Some(Order::Adopt(channel)) => self.adopt(&mut connection, channel).await?,
-                    Some(Order::Hush(channel)) => self.drop_channel(&mut connection, &channel).await?,
+                    Some(Order::Hush(channel)) => self.hush(&mut connection, &channel).await?,
                     None => return Ok(()),
                 },
                 _ = pulse.tick() => {
@@ -228,6 +229,10 @@ impl Shard {
         channel: Arc<str>,
         reply: oneshot::Sender<Listener>,
     ) -> Result<(), Lost> {
+        let Some(orders) = self.elsewhere.upgrade() else {
+            // This ends.
+            return Ok(());
+        };
         if reply.is_closed() {
             return Ok(());
         }
@@ -236,7 +241,7 @@ impl Shard {
                 .await?;
             self.channels.insert(channel.clone());
         }
-        let listener = {
+        let feed = {
             let mut feeds = self.feeds.lock();
             let feed = feeds.entry(channel.clone()).or_insert_with(|| Feed {
                 listeners: broadcast::channel(CAPACITY).0,
@@ -245,14 +250,44 @@ impl Shard {
             feed.place = self.place.clone();
             feed.listeners.subscribe()
         };
-        // Whoever asked may have gone meanwhile.
-        if let Err(listener) = reply.send(listener) {
-            drop(listener);
-            if self.feeds.remove_unheard(&channel).is_some() {
-                self.drop_channel(connection, &channel).await?;
-            }
+        // Whoever asked may have gone meanwhile: then it is dropped here, and that says so.
+        let _ = reply.send(Listener {
+            feed: BroadcastStream::new(feed),
+            _until_dropped: UntilDropped { channel, orders },
+        });
+        Ok(())
+    }
+
+    /// A listener has gone. Others may be there, or have come while this order waited.
+    async fn hush(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        channel: &Arc<str>,
+    ) -> Result<(), Lost> {
+        if self.forget_unheard(channel) {
+            self.drop_channel(connection, channel).await?;
         }
         Ok(())
+    }
+
+    /// Forgets a channel that is here and that nobody listens to; whether it is such a one.
+    fn forget_unheard(&self, channel: &Arc<str>) -> bool {
+        let mut feeds = self.feeds.lock();
+        let Some(feed) = feeds.get(channel) else {
+            return false;
+        };
+        if feed.listeners.receiver_count() > 0 {
+            return false;
+        }
+        if feed.place == self.place {
+            feeds.remove(channel);
+            return true;
+        }
+        // It has moved while this order waited.
+        if let Some(elsewhere) = self.elsewhere.upgrade() {
+            let _ = elsewhere.send(super::Order::Hush(channel.clone()));
+        }
+        false
     }
 
     async fn adopt(
