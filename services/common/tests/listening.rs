@@ -56,10 +56,7 @@ async fn who_comes_while_the_last_one_goes_hears_what_follows() {
             eventually(async || subscribers(&server).await == 0).await;
             listener = bus.listen(CHANNEL).await.unwrap();
         } else {
-            assert_eq!(
-                next(&mut listener).await,
-                Some(Heard::Message(said.into()))
-            );
+            assert_eq!(next(&mut listener).await, Some(Heard::Message(said.into())));
         }
     }
     assert_eq!(deaf, 0, "of {ROUNDS} rounds so many ended in silence");
@@ -94,10 +91,7 @@ async fn a_subscription_that_is_not_there_is_made_again_and_its_listeners_hear_o
     bus.mend(CHANNEL).await.unwrap();
     assert_eq!(next(&mut listener).await, Some(Heard::Gap));
     assert_eq!(server.say::<u64>(&["PUBLISH", CHANNEL, "a"]).await, 1);
-    assert_eq!(
-        next(&mut listener).await,
-        Some(Heard::Message("a".into()))
-    );
+    assert_eq!(next(&mut listener).await, Some(Heard::Message("a".into())));
     // Where nobody listens there is nothing to mend.
     bus.mend("t:{room}:other").await.unwrap();
     drop(listener);

@@ -256,7 +256,7 @@ impl pb::room_service_server::RoomService for RoomRpc {
         request: Request<pb::RenewConnectionsRequest>,
     ) -> Result<Response<pb::RenewConnectionsResponse>, Status> {
         let ask = request.into_inner();
-        let detached = self.rooms.renew(&connected(&ask.connections)?).await?;
+        let renewed = self.rooms.renew(&connected(&ask.connections)?).await?;
         for measurements in ask.measurements {
             // A room that does not exist has nobody to tell.
             if let Ok(room) = room(&measurements.room_id) {
@@ -265,7 +265,15 @@ impl pb::room_service_server::RoomService for RoomRpc {
             }
         }
         Ok(Response::new(pb::RenewConnectionsResponse {
-            detached_connection_ids: detached.iter().map(ToString::to_string).collect(),
+            detached_connection_ids: renewed.detached.iter().map(ToString::to_string).collect(),
+            last_events: renewed
+                .last_events
+                .into_iter()
+                .map(|(room, revision)| pb::LastEvent {
+                    room_id: room.to_string(),
+                    revision: convert::version(revision),
+                })
+                .collect(),
         }))
     }
 

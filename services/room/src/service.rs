@@ -26,7 +26,7 @@ use crate::{
         Playback, PlaybackUpdate, Room, RoomTerms, Seat, SongUpdate, Version, View, apply, timing,
     },
     error::RoomError,
-    live::{Connected, LiveState, Snapshot, Turn},
+    live::{Connected, LiveState, Renewed, Snapshot, Turn},
     people::People,
     remembered::Remembered,
     store::RoomStore,
@@ -381,8 +381,8 @@ impl Rooms {
         }
     }
 
-    /// Connections are alive. Returns those whose seat is gone.
-    pub async fn renew(&self, connections: &[Connected]) -> Result<Vec<ConnectionId>, RoomError> {
+    /// Connections are alive.
+    pub async fn renew(&self, connections: &[Connected]) -> Result<Renewed, RoomError> {
         Ok(self
             .live
             .renew(connections, self.clock.now() + LEASE)

@@ -94,6 +94,7 @@ on_each_engine! {
     what_is_due_is_handed_out_once_at_a_time,
     what_is_due_comes_in_portions,
     connections_without_a_seat_are_named,
+    who_renews_learns_which_event_was_the_last,
     who_has_a_connection_is_online,
     who_joins_by_a_connection_is_online,
     rooms_come_latest_joined_first,
@@ -426,7 +427,7 @@ async fn a_renewed_seat_is_not_due(live: Live) {
     let mut now = NOW;
     for _ in 0..20 {
         now = now + GRACE;
-        let detached = live.renew(&[connected], now).await.unwrap();
+        let detached = live.renew(&[connected], now).await.unwrap().detached;
         assert!(detached.is_empty());
         assert!(due(&live, now).await.is_empty());
     }
@@ -543,7 +544,7 @@ async fn connections_without_a_seat_are_named(live: Live) {
         room,
     };
     let [never, elsewhere, nowhere] = [(); 3].map(|()| ConnectionId::new());
-    let detached = live
+    let renewed = live
         .renew(
             &[
                 connected(attached, host, Some(id)),
@@ -555,9 +556,43 @@ async fn connections_without_a_seat_are_named(live: Live) {
         )
         .await
         .unwrap();
-    assert_eq!(detached, [never, elsewhere]);
+    assert_eq!(renewed.detached, [never, elsewhere]);
     let view = live.view(id, &[guest]).await.unwrap().unwrap();
     assert_eq!(view.seats, [seat(guest)], "a report attaches nothing");
+}
+
+async fn who_renews_learns_which_event_was_the_last(live: Live) {
+    let (id, [host, guest]) = seated(&live).await;
+    let phone = ConnectionId::new();
+    let connected = Connected {
+        connection: phone,
+        user: host,
+        room: Some(id),
+    };
+    let last_event = async || {
+        let renewed = live.renew(&[connected], NOW + MINUTE).await.unwrap();
+        let room = live.view(id, &[]).await.unwrap().unwrap().room;
+        assert_eq!(renewed.last_events, [(id, room.told)]);
+        (room.told, room.revision)
+    };
+    let first = last_event().await;
+    // Nobody hears of a further connection, and of everything else everybody does.
+    act(
+        &live,
+        id,
+        host,
+        join(host, Lease::Connection(phone), NOW + MINUTE),
+    )
+    .await;
+    let (told, revision) = last_event().await;
+    assert_eq!(told, first.0);
+    assert!(revision > told);
+    let left = Command::Leave {
+        user: guest,
+        reason: LeaveReason::Left,
+    };
+    act(&live, id, guest, left).await;
+    assert!(last_event().await.0 > revision);
 }
 
 async fn who_has_a_connection_is_online(live: Live) {

@@ -256,7 +256,7 @@ async fn what_one_process_seated_another_keeps_and_drops() {
         room: Some(id),
     };
     let late = NOW + MINUTE * 10;
-    assert_eq!(other.renew(&[connected], late).await.unwrap(), []);
+    assert_eq!(other.renew(&[connected], late).await.unwrap().detached, []);
     assert!(one.online(&[host], NOW).await.unwrap().contains(&host));
     assert_eq!(one.due(late, 10).await.unwrap(), []);
     one.drop_connections(&[connected], NOW).await.unwrap();

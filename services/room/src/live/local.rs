@@ -17,8 +17,8 @@ use tutti_common::{
 use tutti_proto::rooms::RoomEvent;
 
 use super::{
-    CLAIM, Connected, Due, Feed, LiveError, LiveState, MEASURED_FOR, SNAPSHOT_MEMBERS, Snapshot,
-    Turn, connections_of,
+    CLAIM, Connected, Due, Feed, LiveError, LiveState, MEASURED_FOR, Renewed, SNAPSHOT_MEMBERS,
+    Snapshot, Turn, connections_of,
 };
 use crate::domain::{Change, Lease, Measured, Room, Seat, SeatChange, Version, View};
 
@@ -369,9 +369,10 @@ impl LiveState for LocalLive {
         &self,
         connections: &[Connected],
         alive_until: UnixMs,
-    ) -> Result<Vec<ConnectionId>, LiveError> {
+    ) -> Result<Renewed, LiveError> {
         let mut state = self.state();
         let mut detached = Vec::new();
+        let mut last_events = HashMap::new();
         for connected in connections {
             state
                 .online
@@ -383,8 +384,14 @@ impl LiveState for LocalLive {
                 Some(lease) => *lease = alive_until,
                 None => detached.push(connected.connection),
             }
+            if let Some(live) = state.rooms.get(&room) {
+                last_events.insert(room, live.room.told);
+            }
         }
-        Ok(detached)
+        Ok(Renewed {
+            detached,
+            last_events: last_events.into_iter().collect(),
+        })
     }
 
     async fn drop_connections(

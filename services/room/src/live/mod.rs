@@ -52,6 +52,15 @@ pub struct Connected {
     pub room: Option<RoomId>,
 }
 
+/// What became of renewing leases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renewed {
+    /// Attached connections whose seat is gone.
+    pub detached: Vec<ConnectionId>,
+    /// Of the rooms that connections are attached to, the revision of the last change that had events.
+    pub last_events: Vec<(RoomId, Version)>,
+}
+
 /// Something whose time may be up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
@@ -136,12 +145,12 @@ pub trait LiveState: Send + Sync + 'static {
     /// They were.
     async fn set_filled(&self) -> Result<(), LiveError>;
 
-    /// Connections are alive until then. Returns those whose seat is gone.
+    /// Connections are alive until then.
     async fn renew(
         &self,
         connections: &[Connected],
         alive_until: UnixMs,
-    ) -> Result<Vec<ConnectionId>, LiveError>;
+    ) -> Result<Renewed, LiveError>;
 
     /// Connections went at `now`.
     async fn drop_connections(

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use tutti_common::{
     clock::UnixMs,
-    ids::{ConnectionId, RoomId, UserId},
+    ids::{RoomId, UserId},
     redis::{Bus, NoAnswer, Redis, Script},
 };
 use tutti_proto::rooms::RoomEvent;
@@ -29,7 +29,9 @@ use self::{
     rooms::decode_view,
     turns::{TURN, Turns},
 };
-use super::{Connected, Due, Feed, LiveError, LiveState, SNAPSHOT_MEMBERS, Snapshot, Turn};
+use super::{
+    Connected, Due, Feed, LiveError, LiveState, Renewed, SNAPSHOT_MEMBERS, Snapshot, Turn,
+};
 use crate::domain::{Change, Measured, Room, Seat, Version, View};
 
 /// How long what nobody uses any more is kept, in seconds. Every renewed lease is a use.
@@ -205,7 +207,7 @@ impl LiveState for RedisLive {
         &self,
         connections: &[Connected],
         alive_until: UnixMs,
-    ) -> Result<Vec<ConnectionId>, LiveError> {
+    ) -> Result<Renewed, LiveError> {
         self.renew_all(connections, alive_until).await
     }
 

@@ -3,8 +3,8 @@
 --
 -- KEYS  room, seats, order, leases
 -- ARGV  expected revision, new revision, record, whether it is in SQL (0 or 1), whether the room is over (0 or 1),
---       seconds to keep it, what publishes, channel, how many members to name at most, number of events, each event, and
---       then any of
+--       seconds to keep it, what publishes, channel, how many members to name at most, the revision of the last event,
+--       number of events, each event, and then any of
 --         take USER SEAT LEASES    give USER    hold USER LEASE UNTIL    release USER LEASE
 --
 -- Answers nil if another change came first; otherwise, of every seat that lost a lease and is still there, the user,
@@ -29,10 +29,10 @@ local function put_lease(user, lease, alive_until)
   redis.call('HSET', KEYS[4], user, table.concat(leases, ' '))
 end
 
-redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'record', ARGV[3], 'recorded', ARGV[4])
+redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'record', ARGV[3], 'recorded', ARGV[4], 'told', ARGV[10])
 
-local first_event = 11
-local next = first_event + tonumber(ARGV[10])
+local first_event = 12
+local next = first_event + tonumber(ARGV[11])
 local last_event = next - 1
 local released = {}
 while next <= #ARGV do

@@ -14,16 +14,25 @@ use super::{
     record::{decode_leases, encode_lease, unreadable},
 };
 use crate::{
-    domain::Lease,
-    live::{Connected, Due, LiveError},
+    domain::{Lease, Version},
+    live::{Connected, Due, LiveError, Renewed},
 };
+
+/// What leases are once they were set.
+#[derive(Default)]
+struct Leased {
+    /// Of each attached connection all leases of its seat.
+    attached: HashMap<ConnectionId, BTreeMap<Lease, UnixMs>>,
+    /// Of each room the revision of the last change that had events.
+    last_events: HashMap<RoomId, Version>,
+}
 
 impl RedisLive {
     pub(super) async fn renew_all(
         &self,
         connections: &[Connected],
         alive_until: UnixMs,
-    ) -> Result<Vec<ConnectionId>, LiveError> {
+    ) -> Result<Renewed, LiveError> {
         let mut commands = Vec::with_capacity(connections.len() * 3);
         for connected in connections {
             commands.extend(self.online_commands(
@@ -36,13 +45,17 @@ impl RedisLive {
             commands.push(keep);
         }
         self.redis.ask_all::<i64>("renew", &commands).await?;
-        let attached = self.set_leases(connections, alive_until).await?;
-        Ok(connections
+        let leased = self.set_leases(connections, alive_until).await?;
+        let detached = connections
             .iter()
             .filter(|connected| connected.room.is_some())
             .map(|connected| connected.connection)
-            .filter(|connection| !attached.contains_key(connection))
-            .collect())
+            .filter(|connection| !leased.attached.contains_key(connection))
+            .collect();
+        Ok(Renewed {
+            detached,
+            last_events: leased.last_events.into_iter().collect(),
+        })
     }
 
     /// What says that a user is online.
@@ -76,11 +89,12 @@ impl RedisLive {
             })
             .collect::<Vec<_>>();
         self.redis.ask_all::<i64>("drop", &commands).await?;
-        let leases = self.set_leases(connections, now).await?;
+        let leased = self.set_leases(connections, now).await?;
         let entries = connections
             .iter()
             .filter_map(|connected| {
-                let last = leases.get(&connected.connection)?.values().max()?;
+                let leases = leased.attached.get(&connected.connection)?;
+                let last = leases.values().max()?;
                 let due = Due::Seat(connected.room?, connected.user);
                 Some((*last + self.presence_grace, due))
             })
@@ -88,13 +102,12 @@ impl RedisLive {
         self.look_no_later(&entries).await
     }
 
-    /// Sets the leases of attached connections. Returns each connection's lease as the seat has it then, with all others of
-    /// the seat, or nothing where it is not attached.
+    /// Sets the leases of attached connections.
     async fn set_leases(
         &self,
         connections: &[Connected],
         until: UnixMs,
-    ) -> Result<HashMap<ConnectionId, BTreeMap<Lease, UnixMs>>, LiveError> {
+    ) -> Result<Leased, LiveError> {
         let mut by_room = HashMap::<RoomId, Vec<&Connected>>::new();
         for connected in connections {
             if let Some(room) = connected.room {
@@ -113,19 +126,26 @@ impl RedisLive {
                     args.push(encode_lease(&Lease::Connection(connected.connection)));
                 }
                 let keys = self.keys.all_of_room(room);
-                let leases = self
+                let (last_event, leases) = self
                     .redis
-                    .run::<Vec<String>>(&self.scripts.lease, &keys, &args)
+                    .run::<(Option<i64>, Vec<String>)>(&self.scripts.lease, &keys, &args)
                     .await?;
-                batch
+                let attached = batch
                     .iter()
                     .zip(leases)
                     .filter(|(_, leases)| !leases.is_empty())
                     .map(|(connected, leases)| Ok((connected.connection, decode_leases(&leases)?)))
-                    .collect::<Result<Vec<_>, LiveError>>()
+                    .collect::<Result<Vec<_>, LiveError>>()?;
+                Ok::<_, LiveError>((room, last_event, attached))
             });
-        let leases = try_join_all(batches).await?;
-        Ok(leases.into_iter().flatten().collect())
+        let mut leased = Leased::default();
+        for (room, last_event, attached) in try_join_all(batches).await? {
+            leased.attached.extend(attached);
+            leased
+                .last_events
+                .extend(last_event.map(|revision| (room, Version(revision))));
+        }
+        Ok(leased)
     }
 
     pub(super) async fn who_is_online(

@@ -26,8 +26,8 @@ impl Keys {
         format!("{}:{{{room}}}:{what}", self.prefix)
     }
 
-    /// The room itself: a hash of its `revision`, its `record`, whether that is `recorded` in SQL, and how many
-    /// `places` were ever taken.
+    /// The room itself: a hash of its `revision`, its `record`, whether that is `recorded` in SQL, how many `places` were
+    /// ever taken, and the revision of the last change that had events, `told`.
     pub(super) fn room(&self, room: RoomId) -> String {
         self.of_room(room, "room")
     }

@@ -3,7 +3,8 @@
 -- KEYS  room, seats, order, leases
 -- ARGV  until, seconds to keep the room, and of each lease the user and the lease
 --
--- Answers for each lease all leases of its seat, or an empty text where there is no such lease.
+-- Answers the revision of the room's last event, and for each lease all leases of its seat, or an empty text where there is
+-- no such lease. A room that a process of an earlier version made has no such revision until it changes.
 
 local found = {}
 for next = 3, #ARGV, 2 do
@@ -27,4 +28,5 @@ end
 for _, key in ipairs(KEYS) do
   redis.call('EXPIRE', key, ARGV[2])
 end
-return found
+local told = redis.call('HGET', KEYS[1], 'told')
+return {told and tonumber(told), found}

@@ -136,6 +136,7 @@ impl RedisLive {
             room.revision.0.to_string().into_bytes(),
             encode_room(room),
             KEEP_S.to_string().into_bytes(),
+            room.told.0.to_string().into_bytes(),
         ];
         for seat in seats {
             args.push(seat.user.to_string().into_bytes());
@@ -224,6 +225,7 @@ impl RedisLive {
             self.redis.publish_command().as_bytes().to_vec(),
             self.keys.channel(room.id).into_bytes(),
             members.to_string().into_bytes(),
+            room.told.0.to_string().into_bytes(),
             events.len().to_string().into_bytes(),
         ];
         args.extend(events.iter().map(RoomEvent::encode_to_vec));
