@@ -1,8 +1,9 @@
 // The servers that a cluster stands on, each with a folder of its own: PostgreSQL, Redis alone, with Sentinel and as a
 // Cluster.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -88,6 +89,24 @@ export function createDatabase(server) {
   const url = new URL(server);
   url.pathname = `/${name}`;
   return { url: url.href, drop: () => sql(`DROP DATABASE ${name} WITH (FORCE)`) };
+}
+
+/**
+ * Locks a room's row, as a slow statement of somebody else does, for so long. Resolves when it is locked.
+ * @param {string} database
+ * @param {string} roomId
+ * @param {number} seconds
+ * @returns {Promise<{ended: Promise<unknown>}>} `ended`: it is free again
+ */
+export async function lockRoom(database, roomId, seconds) {
+  const psql = spawn('psql', ['--no-psqlrc', '--quiet', '--tuples-only', '--set', 'ON_ERROR_STOP=1', database], { stdio: 'pipe' });
+  const ended = once(psql, 'exit').then(([code]) => {
+    if (code !== 0) throw new Error(`psql ended with ${code}`);
+  });
+  psql.stdin.end(`BEGIN; SELECT room_id FROM music_rooms WHERE room_id = '${roomId}' FOR UPDATE; SELECT pg_sleep(${seconds}); COMMIT;`);
+  const locked = new Promise((resolve) => psql.stdout.on('data', (said) => void (String(said).includes(roomId) && resolve(undefined))));
+  await Promise.race([locked, ended]);
+  return { ended };
 }
 
 /**

@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { story } from '../support/story.mjs';
+import { connect, createRoom, eventually } from '../support/api.mjs';
+import { isAccepted } from '../support/expect.mjs';
 import { OUTAGE_MS, allIsWell, gather, leave, playing, report, stage, users } from './stage.mjs';
 
 /** @typedef {import('../support/wire.mjs').Wire} Wire */
@@ -130,3 +132,36 @@ for (const [what, meddle] of meddling) {
     for (const { members } of gatherings) for (const person of members) person.leave();
   });
 }
+
+story('a gateway believes in a subscription that is not there', async (t) => {
+  const [ann, ben, cat] = cast;
+  const wire = cluster.wire('gateway-1', 'redis');
+  t.after(() => wire.mend());
+  const room = await createRoom(ann);
+  const channel = `tutti:{${room.room_id}}:events`;
+  // Redis understands another name, and confirms it: the gateway notices nothing.
+  wire.mishear(channel, channel.replace(':events', ':nobody'));
+  const [deaf, hearing, host] = await Promise.all([[ben, urls[0]], [cat, urls[1]], [ann, urls[2]]].map(async ([user, url]) => {
+    const connection = await connect(Object.assign(Object.create(Object.getPrototypeOf(user)), user, { url }));
+    isAccepted(await connection.emit('join_room', { room_id: room.room_id }));
+    await connection.next('room_joined');
+    return connection;
+  }));
+  assert.ok(!wire.isMishearing, 'the subscription went to another channel');
+  const [redis] = cluster.redis.servers;
+  const subscribers = async () => Number(/:(\d+)/.exec(String(await redis.ask('PUBSUB', 'NUMSUB', channel)))?.[1]);
+  assert.equal(await subscribers(), 2, 'one of three gateways is deaf');
+  const since = performance.now();
+  const { version } = await host.emit('sync_state', { playback_state: { playing: false, position: 7 } });
+  await hearing.next('state_synced', (/** @type {any} */ state) => state.version === version);
+  // Nothing else happens: what tells of it is the next renewal of the lease.
+  await deaf.next('state_synced', (/** @type {any} */ state) => state.version === version, 10_000);
+  const ms = performance.now() - since;
+  await eventually(async () => (await subscribers()) === 3, 'the subscription is there');
+  // What comes from now on arrives at once.
+  const { version: next } = await host.emit('sync_state', { playback_state: { playing: false, position: 8 } });
+  await deaf.next('state_synced', (/** @type {any} */ state) => state.version === next);
+  assert.match(await cluster.gateways[0].metrics(), /tutti_gateway_feeds_broken_total\{reason="deaf"\} 1/);
+  report(t, 'a subscription of a gateway is not there, and nobody says so', 'an update arrives late', ms);
+  for (const connection of [deaf, hearing, host]) connection.close();
+});

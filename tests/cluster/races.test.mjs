@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { befriend, connect, createFriendsRoom, createRoom, eventually, login } from '../support/api.mjs';
 import { isAccepted } from '../support/expect.mjs';
 import { story } from '../support/story.mjs';
+import { lockRoom } from './engines.mjs';
 import { report, stage, users } from './stage.mjs';
 
 /** @typedef {import('../support/api.mjs').User} User */
@@ -113,6 +114,35 @@ story('host and heir leave together, 200 times: there is one host, who is there'
     }
   }
 }, 180_000);
+
+story('who moves to another room while leaving the first is slow is in the other one, and stays there', async (t) => {
+  const [ann, ben, cat] = cast;
+  const [first, second] = [await createRoom(ann), await createRoom(cat)];
+  const [host, guest, other] = [await enter(ann, first, 0), await enter(ben, first, 1), await enter(cat, second, 2)];
+  await host.next('user_joined');
+  const lock = await lockRoom(cluster.databaseUrl, first.room_id, 2.6);
+  const since = performance.now();
+  isAccepted(await guest.emit('join_room', { room_id: second.room_id }));
+  const ms = performance.now() - since;
+  assert.equal((await guest.next('room_left')).reason, 'moved');
+  assert.equal((await guest.next('room_joined')).room_id, second.room_id);
+  // From now on it hears the second room and not the first, whatever the first one knows.
+  const state = (/** @type {number} */ position) => ({ playback_state: { playing: false, position } });
+  isAccepted(await other.emit('sync_state', state(2)));
+  await guest.next('state_synced', ({ room_id }) => room_id === second.room_id);
+  await lock.ended;
+  await host.next('user_left', ({ user_id }) => user_id === ben.user_id, 30_000);
+  isAccepted(await host.emit('sync_state', state(1)));
+  isAccepted(await other.emit('sync_state', state(3)));
+  await guest.next('state_synced', ({ playback_state }) => playback_state.position === 3);
+  assert.deepEqual(guest.log.filter(({ event, payload }) => event === 'state_synced' && payload.room_id === first.room_id), []);
+  // What is late has taken nothing away.
+  const ack = await guest.emit('request_sync', {});
+  isAccepted(ack);
+  assert.equal(ack.room_id, second.room_id);
+  report(t, 'moving to another room while a row of the first is locked for 2.6 s', 'nothing', ms);
+  for (const connection of [host, guest, other]) connection.close();
+});
 
 story('a session that ends on one gateway closes its sockets on all', async (t) => {
   const user = await login(cast[4]);

@@ -16,6 +16,8 @@ export class Wire {
   #delayMs = 0;
   /** @type {Meddle | undefined} */
   #meddle;
+  /** What `near` says once, and what `far` understands. @type {{said: string, understood: string} | undefined} */
+  #misheard;
   /** @type {Set<import('node:net').Socket>} */
   #ends = new Set();
   /** @type {import('node:net').Server} */
@@ -64,12 +66,26 @@ export class Wire {
     this.#meddle = meddle;
   }
 
+  /**
+   * The next time `said` comes along towards the server, it arrives as `understood`, which is as long.
+   * @param {string} said @param {string} understood
+   */
+  mishear(said, understood) {
+    this.#misheard = { said, understood };
+  }
+
+  /** Whether something is still to be misheard. */
+  get isMishearing() {
+    return this.#misheard !== undefined;
+  }
+
   /** Whole again. What was on a dead wire arrives now, as it would on a real one. */
   async mend() {
     const before = this.#state;
     this.#state = 'whole';
     this.#delayMs = 0;
     this.#meddle = undefined;
+    this.#misheard = undefined;
     if (before === 'cut') await this.#listen();
     for (const end of this.#ends) end.resume();
   }
@@ -86,16 +102,17 @@ export class Wire {
   /** @param {import('node:net').Socket} near */
   #join(near) {
     const far = connect({ host: '127.0.0.1', port: this.target, allowHalfOpen: true });
-    this.#forward(near, far, () => undefined);
-    this.#forward(far, near, () => this.#meddle);
+    this.#forward(near, far, () => undefined, true);
+    this.#forward(far, near, () => this.#meddle, false);
   }
 
   /**
    * @param {import('node:net').Socket} from
    * @param {import('node:net').Socket} to
    * @param {() => Meddle | undefined} meddle
+   * @param {boolean} isForth towards the server
    */
-  #forward(from, to, meddle) {
+  #forward(from, to, meddle, isForth) {
     this.#ends.add(from);
     from.setNoDelay(true);
     from.unref();
@@ -113,7 +130,15 @@ export class Wire {
       underWay.push({ due: performance.now() + this.#delayMs, act });
       if (underWay.length === 1) arrive();
     };
-    from.on('data', (chunk) => {
+    from.on('data', (/** @type {Buffer} */ chunk) => {
+      if (isForth && this.#misheard) {
+        const { said, understood } = this.#misheard;
+        const at = chunk.indexOf(said);
+        if (at >= 0) {
+          chunk.write(understood, at);
+          this.#misheard = undefined;
+        }
+      }
       const change = meddle();
       // Once begun it stays: the rest of a frame may be in the next chunk.
       if (change) frames ??= new Frames();

@@ -58,6 +58,11 @@ pub(crate) fn fanned_out(after: Duration) {
     FANOUT.record(after);
 }
 
+/// A room's events stopped coming in, and are opened again: `deaf` where nothing had said so.
+pub(crate) fn feed_broken(reason: &'static str) {
+    metrics::counter!("tutti_gateway_feeds_broken_total", "reason" => reason).increment(1);
+}
+
 /// A REST call was answered.
 pub(crate) fn answered(route: String, status: StatusCode, after: Duration) {
     let status = status.as_str().to_owned();

@@ -1,6 +1,7 @@
 //! Telling the room service which connections are alive, and hearing of sessions that ended.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -111,6 +112,10 @@ async fn say_measured(gateway: &Gateway) -> Result<(), tonic::Status> {
 
 /// Says of some connections that they are alive. Those whose seat is gone join again.
 async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<(), tonic::Status> {
+    let rooms = connections
+        .iter()
+        .filter_map(|said| Some((said.connection_id.clone(), said.room_id.clone()?)))
+        .collect::<HashMap<_, _>>();
     let request = RenewConnectionsRequest {
         connections,
         ..RenewConnectionsRequest::default()
@@ -121,10 +126,13 @@ async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<()
         .await?
         .into_inner();
     for id in answer.detached_connection_ids {
-        if let Some(connection) = id.parse().ok().and_then(|id| gateway.hub.get(id)) {
-            connection.rejoin();
+        if let Some(room_id) = rooms.get(&id)
+            && let Some(connection) = id.parse().ok().and_then(|id| gateway.hub.get(id))
+        {
+            connection.rejoin(room_id);
         }
     }
+    gateway.fanout.should_have_heard(answer.last_events);
     Ok(())
 }
 

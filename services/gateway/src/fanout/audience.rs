@@ -38,8 +38,6 @@ struct Member {
     /// is memory that is not in the processor's cache.
     carrier: Carrier,
     hears: Hears,
-    /// It is about to leave, and this is why.
-    leaving: Option<&'static str>,
 }
 
 impl Member {
@@ -48,7 +46,6 @@ impl Member {
             connection: connection.clone(),
             carrier: connection.carrier().clone(),
             hears,
-            leaving: None,
         }
     }
 }
@@ -160,12 +157,6 @@ impl Audience {
             && let Some(happened) = &timing.event
         {
             connection.offer(&encode(timing, happened));
-        }
-    }
-
-    pub(super) fn set_leaving(&mut self, id: ConnectionId, reason: Option<&'static str>) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.leaving = reason;
         }
     }
 
@@ -306,16 +297,14 @@ impl<'a> Telling<'a> {
             Event::UserLeft(left) if is_own(left.member.as_ref(), connection) => {
                 let reason = match left.reason() {
                     LeaveReason::AccessRevoked => "access_revoked",
-                    LeaveReason::Left | LeaveReason::Unspecified => {
-                        member.leaving.unwrap_or("left")
-                    }
+                    LeaveReason::Left | LeaveReason::Unspecified => "left",
                     // It lives, whatever the room service thinks.
                     LeaveReason::Disconnected => {
-                        return connection.rejoin();
+                        return connection.rejoin(&self.event.room_id);
                     }
                 };
                 self.gone.push(connection.id);
-                connection.set_room_id(None);
+                connection.leave_room(&self.event.room_id);
                 let at = self.event.at.as_ref().map_or(0, unix_ms);
                 let left = json::room_left(&self.event.room_id, reason, UnixMs(at));
                 connection.send_event("room_left", &left);
@@ -325,7 +314,7 @@ impl<'a> Telling<'a> {
             Event::RoomTiming(_) => {}
             Event::RoomClosed(_) => {
                 self.gone.push(connection.id);
-                connection.set_room_id(None);
+                connection.leave_room(&self.event.room_id);
                 connection.send(self.message(happened));
             }
         }

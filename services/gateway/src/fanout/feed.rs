@@ -68,6 +68,15 @@ impl Feeds {
         Ok(events.boxed())
     }
 
+    /// Makes sure of what brings a room's events, which seems to be there and is not.
+    pub(super) async fn mend(&self, room_id: &str) {
+        if let (Some(bus), Ok(id)) = (&self.bus, room_id.parse())
+            && let Err(error) = bus.mend(&room_channel(PREFIX, id)).await
+        {
+            tracing::debug!(%error, "cannot subscribe to a room again");
+        }
+    }
+
     async fn snapshot(&self, room_id: &str) -> Result<RoomEvent, Status> {
         let request = GetSnapshotRequest {
             room_id: room_id.to_owned(),

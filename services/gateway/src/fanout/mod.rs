@@ -11,19 +11,19 @@ use std::{
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tutti_common::{
     clock::SharedClock, follow::closed_meanwhile, rpc, shutdown::Shutdown, telemetry,
 };
 use tutti_proto::{
-    rooms::{Room, RoomEvent, room_event::Event},
+    rooms::{LastEvent, Room, RoomEvent, room_event::Event},
     unix_ms,
 };
 
-use self::audience::Audience;
 pub(crate) use self::feed::Feeds;
+use self::{audience::Audience, feed::Feed};
 use crate::{meters, socket::Connection};
 
 /// What clients are sent.
@@ -44,6 +44,10 @@ pub(crate) const SERVER_EVENTS: [&str; 12] = [
 
 /// How long to wait before a broken stream is opened again.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// How long an event may take from the room service to here. One that takes longer than the answer to a renewal, which
+/// tells of it, and this, is taken for lost.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// All rooms with a connection here.
 pub(crate) struct Fanout {
@@ -82,6 +86,10 @@ struct LocalRoom {
     id: String,
     audience: Mutex<Audience>,
     link: watch::Sender<Link>,
+    /// The revision of the last event that came in.
+    heard: watch::Sender<u64>,
+    /// Events are missing, and nothing has said so: the room is to be listened to anew.
+    is_deaf: Notify,
     stop: CancellationToken,
 }
 
@@ -131,6 +139,8 @@ impl Fanout {
                     id: room_id.to_owned(),
                     audience: Mutex::default(),
                     link: watch::channel(Link::Opening).0,
+                    heard: watch::channel(0).0,
+                    is_deaf: Notify::new(),
                     stop: CancellationToken::new(),
                 })
             });
@@ -174,7 +184,7 @@ impl Fanout {
         {
             let mut audience = room.audience();
             // One that was in already stays in: only its second join failed.
-            if audience.has(connection.id) && connection.room_id().as_deref() == Some(room_id) {
+            if audience.has(connection.id) && connection.is_in(room_id) {
                 return;
             }
             audience.remove(connection.id);
@@ -184,26 +194,13 @@ impl Fanout {
 
     /// The connection is in: it is told so, and hears what happens after what it was told.
     pub(crate) fn attach(&self, connection: &Arc<Connection>, joined: &Room, message: &Value) {
-        connection.set_room_id(Some(joined.room_id.clone()));
+        connection.enter_room(&joined.room_id);
         let Some(room) = self.rooms.get(&joined.room_id) else {
             return;
         };
         let mut audience = room.audience();
         connection.send_event("room_joined", message);
         audience.admit(connection, joined.revision);
-    }
-
-    /// The connection is about to leave and this is why, or it is not after all.
-    pub(crate) fn is_leaving(
-        &self,
-        room_id: &str,
-        connection: &Connection,
-        reason: Option<&'static str>,
-    ) {
-        let Some(room) = self.rooms.get(room_id) else {
-            return;
-        };
-        room.audience().set_leaving(connection.id, reason);
     }
 
     /// The connection has left: it is told so, unless an event was faster.
@@ -214,11 +211,38 @@ impl Fanout {
         // Events are handed out under the same lock: one of the two comes first, and tells it.
         let mut audience = room.audience();
         if audience.remove(connection.id) {
-            connection.set_room_id(None);
+            connection.leave_room(room_id);
             connection.send_event("room_left", message);
         }
         drop(audience);
         self.rooms.forget_if_empty(&room);
+    }
+
+    /// These events should have come in by now, or be on their way. Where one does not arrive, whatever should bring it is
+    /// not there although it seems to be, and is made anew.
+    pub(crate) fn should_have_heard(&self, last_events: Vec<LastEvent>) {
+        for LastEvent { room_id, revision } in last_events {
+            let Some(room) = self.rooms.get(&room_id) else {
+                continue;
+            };
+            let is_open = matches!(*room.link.borrow(), Link::Open);
+            if !is_open || *room.heard.borrow() >= revision {
+                continue;
+            }
+            let ending = self.shutdown.clone();
+            self.shutdown.spawn(async move {
+                let mut heard = room.heard.subscribe();
+                tokio::select! {
+                    _ = heard.wait_for(|heard| *heard >= revision) => {}
+                    () = tokio::time::sleep(ON_ITS_WAY) => {
+                        tracing::warn!(room_id, revision, "a room's events do not arrive; listening anew");
+                        room.is_deaf.notify_one();
+                    }
+                    () = room.stop.cancelled() => {}
+                    () = ending.ending() => {}
+                }
+            });
+        }
     }
 
     /// The connection is over.
@@ -252,21 +276,19 @@ fn hear(room: &LocalRoom, event: &Arc<RoomEvent>) {
 async fn take_in(rooms: LocalRooms, room: Arc<LocalRoom>, feeds: Feeds, clock: SharedClock) {
     loop {
         match feeds.open(&room.id).await {
-            Ok(mut events) => {
-                while let Some(Ok(event)) = events.next().await {
-                    let is_over = matches!(event.event, Some(Event::RoomClosed(_)));
-                    hear(&room, &event);
-                    if let Some(at) = &event.at {
-                        let late_ms = clock.now().0.saturating_sub(unix_ms(at));
-                        meters::fanned_out(Duration::from_millis(late_ms.try_into().unwrap_or(0)));
-                    }
-                    rooms.forget_if_empty(&room);
-                    room.link.send_replace(Link::Open);
-                    if is_over {
-                        return;
-                    }
+            Ok(events) => match hand_out(&rooms, &room, events, &clock).await {
+                Ended::Over => return,
+                Ended::Broken(status) => {
+                    tracing::warn!(room_id = room.id, %status, "a room's events broke off; opening them again");
+                    meters::feed_broken("error");
                 }
-            }
+                Ended::Deaf => {
+                    meters::feed_broken("deaf");
+                    feeds.mend(&room.id).await;
+                }
+                // The process that told them ends.
+                Ended::Told => meters::feed_broken("ended"),
+            },
             Err(status) if status.code() == Code::NotFound => {
                 // Whoever is still here was away when the room was closed.
                 let closed = closed_meanwhile(&room.id, clock.now());
@@ -286,5 +308,53 @@ async fn take_in(rooms: LocalRooms, room: Arc<LocalRoom>, feeds: Feeds, clock: S
             }
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Why no more of a room's events come in by a feed.
+enum Ended {
+    /// The room is over.
+    Over,
+    /// The feed failed.
+    Broken(Status),
+    /// The feed ended by itself.
+    Told,
+    /// Something is missing and the feed has not said so.
+    Deaf,
+}
+
+/// Hands a room's events out as they come in.
+async fn hand_out(
+    rooms: &LocalRooms,
+    room: &Arc<LocalRoom>,
+    mut events: Feed,
+    clock: &SharedClock,
+) -> Ended {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = room.is_deaf.notified() => return Ended::Deaf,
+        };
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(status)) => return Ended::Broken(status),
+            None => return Ended::Told,
+        };
+        let is_over = matches!(event.event, Some(Event::RoomClosed(_)));
+        hear(room, &event);
+        room.heard.send_if_modified(|heard| {
+            let is_newer = event.revision > *heard;
+            *heard = event.revision.max(*heard);
+            is_newer
+        });
+        if let Some(at) = &event.at {
+            let late_ms = clock.now().0.saturating_sub(unix_ms(at));
+            meters::fanned_out(Duration::from_millis(late_ms.try_into().unwrap_or(0)));
+        }
+        rooms.forget_if_empty(room);
+        room.link.send_replace(Link::Open);
+        if is_over {
+            return Ended::Over;
+        }
     }
 }

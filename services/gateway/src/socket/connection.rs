@@ -27,8 +27,10 @@ pub(crate) struct Connection {
 }
 
 /// What a listener has measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Measured {
+    /// The room it listened to.
+    pub(crate) room_id: String,
     pub(crate) at: UnixMs,
     /// From there to here and back.
     pub(crate) round_trip_ms: f64,
@@ -53,14 +55,30 @@ impl Connection {
 
     /// The room it is attached to.
     pub(crate) fn room_id(&self) -> Option<String> {
-        self.room_id
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lock_room_id().clone()
     }
 
-    pub(crate) fn set_room_id(&self, room_id: Option<String>) {
-        *self.room_id.lock().unwrap_or_else(PoisonError::into_inner) = room_id;
+    /// Whether it is attached to that room.
+    pub(crate) fn is_in(&self, room_id: &str) -> bool {
+        self.lock_room_id().as_deref() == Some(room_id)
+    }
+
+    /// It is attached to that room, and to no other one.
+    pub(crate) fn enter_room(&self, room_id: &str) {
+        *self.lock_room_id() = Some(room_id.to_owned());
+    }
+
+    /// It is not attached to that room any more. Word of that may come late: where it is in another room by then, it
+    /// stays there.
+    pub(crate) fn leave_room(&self, room_id: &str) {
+        let mut current = self.lock_room_id();
+        if current.as_deref() == Some(room_id) {
+            *current = None;
+        }
+    }
+
+    fn lock_room_id(&self) -> MutexGuard<'_, Option<String>> {
+        self.room_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_of_session(&self, session_id: &str) -> bool {
@@ -98,22 +116,24 @@ impl Connection {
         let _ = self.carrier.send(message);
     }
 
-    /// What its listener has measured at `now`.
+    /// What its listener has measured.
     pub(crate) fn set_measured(&self, measured: Measured) {
         *self.lock_measured() = Some(measured);
     }
 
-    /// What its listener has measured since then.
+    /// What its listener has measured since then in the room it is in.
     pub(crate) fn measured_since(&self, since: UnixMs) -> Option<Measured> {
-        self.lock_measured().filter(|measured| measured.at >= since)
+        let measured = self.lock_measured().clone();
+        measured.filter(|measured| measured.at >= since && self.is_in(&measured.room_id))
     }
 
     fn lock_measured(&self) -> MutexGuard<'_, Option<Measured>> {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its seat was lost while it lives: it takes one again, after what it wanted before.
-    pub(crate) fn rejoin(&self) {
+    /// Its seat in a room was lost while it lives: it takes one again, after what it wanted before, if it is still in that
+    /// room then.
+    pub(crate) fn rejoin(&self, room_id: &str) {
         let queue = self
             .carrier
             .slot()
@@ -122,7 +142,7 @@ impl Connection {
             .unwrap_or_else(PoisonError::into_inner);
         // With a full queue the next renewal will ask again.
         if let Some(queue) = queue.as_ref() {
-            let _ = queue.try_send(Item::Rejoin);
+            let _ = queue.try_send(Item::Rejoin(room_id.to_owned()));
         }
     }
 

@@ -168,6 +168,11 @@ pub(super) async fn handle(
 fn room_of(connection: &Connection, mut fields: Fields<'_>) -> Result<String, Fault> {
     let named = fields.optional_text("room_id");
     fields.finish()?;
+    current_room(connection, named)
+}
+
+/// The room this connection is in, which must be the one that is named where one is.
+fn current_room(connection: &Connection, named: Option<String>) -> Result<String, Fault> {
     connection
         .room_id()
         .filter(|room_id| named.is_none_or(|named| named == *room_id))
@@ -194,28 +199,33 @@ async fn join(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) ->
             return Err(status.into());
         }
     };
-    if let Some(before) = before
-        && let Err(fault) = leave_with_reason(gateway, connection, &before, "moved").await
-    {
-        // Its lease there runs out by itself.
-        tracing::debug!(?fault, "cannot leave the room before");
-        gateway.fanout.turn_back(&before, connection);
+    let now = gateway.clock.now();
+    if let Some(before) = &before {
+        // Before the room service is told: however long it takes, this connection is in one room.
+        let left = shapes::room_left(before, "moved", now);
+        gateway.fanout.detach(before, connection, &left);
     }
-    let joined = shapes::room_joined(&room, &connection.user_id, gateway.clock.now());
+    let joined = shapes::room_joined(&room, &connection.user_id, now);
     gateway.fanout.attach(connection, &room, &joined);
     meters::joined();
+    if let Some(before) = before
+        && let Err(status) = tell_of_leaving(gateway, connection, &before).await
+    {
+        // Nobody renews its lease there any more: it runs out by itself.
+        tracing::debug!(%status, "cannot leave the room before");
+    }
     Ok(joined)
 }
 
 /// Takes a seat again that was lost while the connection lives, as when Redis was emptied or nobody could renew its lease. Its
 /// client has been in the room all the time and is told nothing, unless it may not be there any more.
-pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>) {
-    let Some(room_id) = connection.room_id() else {
+pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) {
+    if !connection.is_in(room_id) {
         return;
-    };
+    }
     let request = JoinRoomRequest {
         user_id: connection.user_id.clone(),
-        room_id: room_id.clone(),
+        room_id: room_id.to_owned(),
         connection_id: Some(connection.id_text.clone()),
     };
     let Err(status) = gateway
@@ -227,43 +237,36 @@ pub(super) async fn rejoin(gateway: &Gateway, connection: &Arc<Connection>) {
     };
     tracing::debug!(%status, "cannot take a lost seat again");
     if Reason::of(&status) == Reason::JoinFailed {
-        let left = shapes::room_left(&room_id, "access_revoked", gateway.clock.now());
-        gateway.fanout.detach(&room_id, connection, &left);
+        let left = shapes::room_left(room_id, "access_revoked", gateway.clock.now());
+        gateway.fanout.detach(room_id, connection, &left);
     }
     // Otherwise the next renewal finds the seat missing again.
 }
 
 async fn leave(gateway: &Gateway, connection: &Arc<Connection>, room_id: &str) -> Outcome {
-    leave_with_reason(gateway, connection, room_id, "left").await
+    let left_at = tell_of_leaving(gateway, connection, room_id).await?;
+    let left = shapes::room_left(room_id, "left", left_at);
+    gateway.fanout.detach(room_id, connection, &left);
+    Ok(left)
 }
 
-async fn leave_with_reason(
+/// Tells the room service that the connection leaves. Returns when that took effect.
+async fn tell_of_leaving(
     gateway: &Gateway,
-    connection: &Arc<Connection>,
+    connection: &Connection,
     room_id: &str,
-    reason: &'static str,
-) -> Outcome {
-    // What others make of it may come by before the answer does.
-    gateway.fanout.is_leaving(room_id, connection, Some(reason));
+) -> Result<UnixMs, Status> {
     let request = LeaveRoomRequest {
         user_id: connection.user_id.clone(),
         room_id: room_id.to_owned(),
         connection_id: Some(connection.id_text.clone()),
     };
-    let left_at = match gateway
+    let answer = gateway
         .rooms()
         .leave_room(about(request, |request| &request.room_id))
-        .await
-    {
-        Ok(answer) => answer.into_inner().left_at.unwrap_or_default(),
-        Err(status) => {
-            gateway.fanout.is_leaving(room_id, connection, None);
-            return Err(status.into());
-        }
-    };
-    let left = shapes::room_left(room_id, reason, UnixMs(unix_ms(&left_at)));
-    gateway.fanout.detach(room_id, connection, &left);
-    Ok(left)
+        .await?;
+    let left_at = answer.into_inner().left_at.unwrap_or_default();
+    Ok(UnixMs(unix_ms(&left_at)))
 }
 
 async fn sync_state(
@@ -282,10 +285,7 @@ async fn sync_state(
         song: song(payload)?,
         ..playback(state)?
     };
-    request.room_id = connection
-        .room_id()
-        .filter(|room_id| named.is_none_or(|named| named == *room_id))
-        .ok_or_else(|| Fault::new(Reason::NotInRoom, "this connection is not in that room"))?;
+    request.room_id = current_room(connection, named)?;
     let answer = gateway
         .rooms()
         .sync_state(about(request, |request| &request.room_id))
@@ -391,9 +391,10 @@ fn report(gateway: &Gateway, connection: &Connection, mut fields: Fields<'_>) ->
             fields.unreadable(name, &format!("between 0 and {most}"));
         }
     }
-    room_of(connection, fields)?;
+    let room_id = room_of(connection, fields)?;
     meters::measured(player.as_deref(), round_trip_ms, error_ms, dropouts);
     connection.set_measured(Measured {
+        room_id,
         at: gateway.clock.now(),
         round_trip_ms,
         error_ms,

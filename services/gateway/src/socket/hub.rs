@@ -44,10 +44,8 @@ impl Hub {
     pub(crate) fn measurements(&self, since: UnixMs, news: UnixMs) -> Vec<rooms::Measurements> {
         let mut by_room = HashMap::<String, (bool, Spread, Spread)>::new();
         for connection in self.connections().values() {
-            if let (Some(measured), Some(room_id)) =
-                (connection.measured_since(since), connection.room_id())
-            {
-                let (is_news, round_trips, errors) = by_room.entry(room_id).or_default();
+            if let Some(measured) = connection.measured_since(since) {
+                let (is_news, round_trips, errors) = by_room.entry(measured.room_id).or_default();
                 *is_news |= measured.at > news;
                 round_trips.add(measured.round_trip_ms);
                 if let Some(error_ms) = measured.error_ms {

@@ -29,8 +29,8 @@ pub(super) enum Item {
     Connect(Box<Value>),
     /// It wants something, and said so then.
     Event(Box<ClientEvent>, std::time::Instant),
-    /// Its seat in its room was lost while it lives: it takes one again.
-    Rejoin,
+    /// Its seat in this room was lost while it lives: it takes one again.
+    Rejoin(String),
 }
 
 /// When a connection's token runs out, and whether it has.
@@ -200,7 +200,9 @@ async fn serve(
             None => return,
             // It has said so already.
             Some(Item::Connect(_)) => {}
-            Some(Item::Rejoin) => Box::pin(events::rejoin(gateway, connection)).await,
+            Some(Item::Rejoin(room_id)) => {
+                Box::pin(events::rejoin(gateway, connection, &room_id)).await;
+            }
             Some(Item::Event(event, received)) => {
                 let ack = event.ack;
                 let span = tracing::info_span!(

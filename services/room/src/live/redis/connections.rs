@@ -93,8 +93,7 @@ impl RedisLive {
         let entries = connections
             .iter()
             .filter_map(|connected| {
-                let leases = leased.attached.get(&connected.connection)?;
-                let last = leases.values().max()?;
+                let last = leased.attached.get(&connected.connection)?.values().max()?;
                 let due = Due::Seat(connected.room?, connected.user);
                 Some((*last + self.presence_grace, due))
             })
