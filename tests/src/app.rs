@@ -39,7 +39,7 @@ use tutti_room::{
     live::{LiveState, LocalLive, RedisLive},
 };
 
-use crate::{Person, Watch};
+use crate::{Faults, Person, Watch};
 
 /// Where every story's clock begins.
 pub const START: UnixMs = UnixMs(1_704_067_200_000);
@@ -96,9 +96,17 @@ pub struct Builder {
     settings: RoomSettings,
     is_at_work: bool,
     accounts_at: Option<Uri>,
+    faults: Faults,
 }
 
 impl Builder {
+    /// The record and live state fail where `faults` say so.
+    #[must_use]
+    pub fn with_faults(mut self, faults: &Faults) -> Self {
+        self.faults = faults.clone();
+        self
+    }
+
     /// How long a lost connection keeps its place; 15 s if not said.
     #[must_use]
     pub fn presence_grace(mut self, grace: Duration) -> Self {
@@ -204,8 +212,9 @@ impl Running {
         let live = live_state(plan, &prefix);
         let rooms_on = |live| {
             Rooms::new(
-                live,
-                tutti_room::store::open(&plan.database),
+                plan.faults.in_live_state(live),
+                plan.faults
+                    .in_record(tutti_room::store::open(&plan.database)),
                 Arc::new(RemotePeople::new(accounts.clone())),
                 limiter.clone(),
                 plan.clock.clone(),
@@ -301,6 +310,7 @@ impl TestApp {
             },
             is_at_work: false,
             accounts_at: None,
+            faults: Faults::default(),
         }
     }
 
@@ -486,6 +496,15 @@ impl TestApp {
         } else {
             playback.position
         }
+    }
+
+    /// What the room service does by itself once in a while, all of it.
+    pub async fn keep_up(&self) {
+        let rooms = self.rooms();
+        rooms.look_after_what_is_due().await.unwrap();
+        rooms.record_positions().await.unwrap();
+        rooms.finish_closing().await.unwrap();
+        rooms.sweep().await.unwrap();
     }
 
     /// Lets time pass: devices are reported as alive, and what is due happens.

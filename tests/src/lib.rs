@@ -7,6 +7,7 @@
 
 mod app;
 mod engines;
+mod faults;
 mod people;
 mod refusals;
 mod server;
@@ -14,6 +15,7 @@ mod watch;
 
 pub use app::{A_MOMENT, Builder, Caller, START, TestApp, almost};
 pub use engines::{on_postgres, on_sqlite};
+pub use faults::{Faults, Held, How, Step};
 pub use people::{Device, Person, paused, playing};
 pub use refusals::{refused, wrong_fields};
 pub use server::{IN_TIME, Postgres};

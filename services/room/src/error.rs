@@ -55,7 +55,7 @@ impl RoomError {
         matches!(
             self,
             Self::Store(StoreError::Unavailable(_))
-                | Self::Live(_)
+                | Self::Live(LiveError::Unavailable(_))
                 | Self::People(_)
                 | Self::Contended
         )
@@ -88,7 +88,10 @@ impl From<RoomError> for Status {
                 status::unavailable("the database", &source)
             }
             RoomError::Store(source @ StoreError::Broken(_)) => status::internal(&source),
-            RoomError::Live(source) => status::unavailable("live state", &source),
+            RoomError::Live(source @ LiveError::Unavailable(_)) => {
+                status::unavailable("live state", &source)
+            }
+            RoomError::Live(source @ LiveError::Unreadable(_)) => status::internal(&source),
             RoomError::People(source) => status::unavailable("the auth service", &source),
             RoomError::Contended | RoomError::TooLate => {
                 error(Code::Unavailable, Reason::Unavailable, message)

@@ -29,7 +29,7 @@ use crate::{
     live::{Connected, LiveState, Renewed, Snapshot, Turn},
     people::People,
     remembered::Remembered,
-    store::RoomStore,
+    store::{RoomStore, Saved},
     timings::Timings,
 };
 
@@ -86,6 +86,45 @@ impl Turns {
         let stripe = usize::try_from(self.hasher.hash_one(room)).unwrap_or(0) % STRIPES;
         self.stripes[stripe].lock().await
     }
+}
+
+/// The turn with a room. Fields are dropped in this order: it is over among all processes before another one here has it.
+pub(crate) struct RoomTurn<'a> {
+    _everywhere: Turn,
+    _here: MutexGuard<'a, ()>,
+}
+
+/// What became of putting a change into the record.
+enum Recorded {
+    /// It is there; this is what those who watch are to hear.
+    Done(Vec<RoomEvent>, HostChanges),
+    /// It is not: see [`Saved::Behind`].
+    Behind(Version),
+    /// It is not, and the room is over for that reason.
+    Gone(CloseReason),
+}
+
+/// What became of making a change.
+enum Made {
+    /// The room is so now.
+    Done(Box<Room>),
+    /// Another change came first.
+    Late,
+    /// See [`Recorded::Behind`].
+    Behind(Version),
+    /// See [`Recorded::Gone`].
+    Gone(CloseReason),
+}
+
+/// By what right a user may see a room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// It is open to all, or they are in it.
+    Free,
+    /// As a friend of the host.
+    Friend,
+    /// By none.
+    No,
 }
 
 /// Why others are host once a change is made.
@@ -179,8 +218,18 @@ impl Rooms {
             joined_at: now,
             leases: [(Lease::Visit, now + VISIT)].into(),
         };
-        self.store.insert(&room, &seat).await?;
-        self.live.restore(room.clone(), vec![seat]).await?;
+        let made = async {
+            self.store.insert(&room, &seat).await?;
+            self.live.restore(room.clone(), vec![seat]).await?;
+            Ok(())
+        };
+        if let Err(error) = made.await {
+            // Nobody has heard of it, and nobody will. If there is no way to say so, it ends as a room does that nobody is in.
+            if let Err(error) = self.store.close(room.id, CloseReason::Empty, now).await {
+                tracing::warn!(room = %room.id, error = &error as &dyn std::error::Error, "a room that could not be made may be in the record");
+            }
+            return Err(error);
+        }
         self.snapshot(room.id).await
     }
 
@@ -191,20 +240,25 @@ impl Rooms {
         room: RoomId,
         connection: Option<ConnectionId>,
     ) -> Result<Snapshot, RoomError> {
-        let _here = self.turns.take(room).await;
-        // What is dropped first ends first.
-        let (_everywhere, mut seen) = self.live.take_turn_and_look(room, &[user]).await?;
+        let here = self.turns.take(room).await;
+        let (everywhere, mut seen) = self.live.take_turn_and_look(room, &[user]).await?;
+        let turn = RoomTurn {
+            _everywhere: everywhere,
+            _here: here,
+        };
         let mut username = None;
+        let mut floor = Version::default();
         let begun = Instant::now();
         while begun.elapsed() < TRYING {
-            let view = match seen.take() {
+            let mut view = match seen.take() {
                 Some(view) => view,
                 None => self
-                    .view(room, &[user])
+                    .view_in_turn(room, &[user], Some(&turn))
                     .await?
                     .ok_or(RoomError::NotJoinable)?,
             };
-            if !self.may_see(&view, user).await? {
+            let access = self.access(&view, user).await?;
+            if access == Access::No {
                 return Err(RoomError::NotJoinable);
             }
             let username = match (view.seat(user), &username) {
@@ -220,6 +274,7 @@ impl Rooms {
                 }
             };
             let now = self.clock.now();
+            let expected = raise(&mut view, floor);
             let command = Command::Join {
                 user,
                 username,
@@ -229,14 +284,40 @@ impl Rooms {
             let Some(change) = apply(&view, command, now)? else {
                 break;
             };
-            let (events, host_changes) = self.record(&view.room, &change, now).await?;
-            let expected = view.room.revision;
+            let (events, host_changes) = match self.record(&view.room, &change, now).await? {
+                Recorded::Done(events, host_changes) => (events, host_changes),
+                Recorded::Behind(revision) => {
+                    floor = revision;
+                    continue;
+                }
+                Recorded::Gone(reason) => {
+                    drop(turn);
+                    self.end_leftover(room, reason).await?;
+                    return Err(RoomError::NotJoinable);
+                }
+            };
             if let Some(joined) = self.live.commit_and_look(expected, change, events).await? {
                 host_changes.count();
+                drop(turn);
+                if access == Access::Friend && joined.room.host != user {
+                    self.still_friends(&joined.room, user).await?;
+                }
                 return Ok(joined);
             }
         }
         Err(RoomError::Contended)
+    }
+
+    /// Somebody has joined as a friend of the host. Whoever hears that a friendship ended takes out those who are in the room;
+    /// if they did so while this one was about to join, nobody else takes this one out.
+    async fn still_friends(&self, room: &Room, user: UserId) -> Result<(), RoomError> {
+        let host = room.host;
+        let friends = self.people.friends_among(user, &[host]).await?;
+        if friends.contains(&host) {
+            return Ok(());
+        }
+        self.revoke_access(room.id, host, user).await?;
+        Err(RoomError::NotJoinable)
     }
 
     /// Leaves, with one connection or altogether. Returns when that took effect.
@@ -266,7 +347,7 @@ impl Rooms {
     /// A room the user may see.
     pub async fn get(&self, user: UserId, room: RoomId) -> Result<Snapshot, RoomError> {
         let view = self.view(room, &[user]).await?.ok_or(RoomError::NotFound)?;
-        if !self.may_see(&view, user).await? {
+        if self.access(&view, user).await? == Access::No {
             return Err(RoomError::NotFound);
         }
         self.snapshot(room).await
@@ -275,7 +356,7 @@ impl Rooms {
     /// The rooms a user is in, latest joined first.
     pub async fn list(&self, user: UserId) -> Result<Vec<Snapshot>, RoomError> {
         let mut rooms = Vec::new();
-        for room in self.live.rooms_of(user).await? {
+        for room in self.live.rooms_of(user, self.clock.now()).await? {
             rooms.extend(self.live.snapshot(room).await?);
         }
         Ok(rooms)
@@ -286,7 +367,7 @@ impl Rooms {
         let mut reason = CloseReason::ByOperator;
         if let Some(user) = user {
             let view = self.view(room, &[user]).await?.ok_or(RoomError::NotFound)?;
-            if !self.may_see(&view, user).await? {
+            if self.access(&view, user).await? == Access::No {
                 return Err(RoomError::NotFound);
             }
             reason = CloseReason::ByHost;
@@ -353,7 +434,11 @@ impl Rooms {
         if change.durable {
             return Ok(None);
         }
-        self.make(view, change, now).await
+        let expected = view.room.revision;
+        Ok(match self.make(view, expected, change, now).await? {
+            Made::Done(after) => Some(*after),
+            Made::Late | Made::Behind(_) | Made::Gone(_) => None,
+        })
     }
 
     /// What plays where, for a participant.
@@ -421,10 +506,11 @@ impl Rooms {
         viewer: UserId,
         others: &[UserId],
     ) -> Result<Vec<Presence>, RoomError> {
-        let online = self.live.online(others, self.clock.now()).await?;
+        let now = self.clock.now();
+        let online = self.live.online(others, now).await?;
         let mut views = HashMap::new();
         for &other in others {
-            for room in self.live.rooms_of(other).await? {
+            for room in self.live.rooms_of(other, now).await? {
                 if let Some(view) = self.live.view(room, &[viewer, other]).await? {
                     views.entry(other).or_insert_with(Vec::new).push(view);
                 }
@@ -456,24 +542,30 @@ impl Rooms {
     /// Two users are no longer friends: where one is host of a friends-only room, the other goes.
     pub async fn friendship_ended(&self, one: UserId, other: UserId) -> Result<(), RoomError> {
         for (host, guest) in [(one, other), (other, one)] {
-            for room in self.live.rooms_of(guest).await? {
-                let changed = self
-                    .change(room, &[guest], |view, _| {
-                        (view.room.terms.is_friends_only && view.room.host == host).then_some(
-                            Command::Leave {
-                                user: guest,
-                                reason: LeaveReason::AccessRevoked,
-                            },
-                        )
-                    })
-                    .await;
-                match changed {
-                    Ok(_) | Err(RoomError::NotFound) => {}
-                    Err(error) => return Err(error),
-                }
+            for room in self.live.rooms_of(guest, self.clock.now()).await? {
+                self.revoke_access(room, host, guest).await?;
             }
         }
         Ok(())
+    }
+
+    /// Takes somebody out of a room who is no friend of its host, if it is for friends only and that one is still its host.
+    async fn revoke_access(
+        &self,
+        room: RoomId,
+        host: UserId,
+        guest: UserId,
+    ) -> Result<(), RoomError> {
+        let revoke = |view: &View, _| {
+            (view.room.terms.is_friends_only && view.room.host == host).then_some(Command::Leave {
+                user: guest,
+                reason: LeaveReason::AccessRevoked,
+            })
+        };
+        match self.change(room, &[guest], revoke).await {
+            Ok(_) | Err(RoomError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A room with its members, from live state or from the record.
@@ -481,16 +573,17 @@ impl Rooms {
         if let Some(snapshot) = self.live.snapshot(room).await? {
             return Ok(snapshot);
         }
-        self.restore(room).await?;
+        self.restore(room, None).await?;
         self.live.snapshot(room).await?.ok_or(RoomError::NotFound)
     }
 
     /// Waits for the turn with a room, first in this process and then among all.
-    async fn turn(&self, room: RoomId) -> Result<(Turn, MutexGuard<'_, ()>), RoomError> {
+    async fn turn(&self, room: RoomId) -> Result<RoomTurn<'_>, RoomError> {
         let here = self.turns.take(room).await;
-        let everywhere = self.live.take_turn(room).await?;
-        // What is dropped first ends first.
-        Ok((everywhere, here))
+        Ok(RoomTurn {
+            _everywhere: self.live.take_turn(room).await?,
+            _here: here,
+        })
     }
 
     /// Makes the change that `decide` wants after a look at the room; tries again when another one came
@@ -505,10 +598,15 @@ impl Rooms {
         let mut turn = None;
         // Who lost a race stands in line with the others here, or a hundred at once would lose to each other.
         let mut place = None;
+        let mut floor = Version::default();
         let mut begun = Instant::now();
         while begun.elapsed() < TRYING {
-            let view = self.view(room, about).await?.ok_or(RoomError::NotFound)?;
+            let mut view = self
+                .view_in_turn(room, about, turn.as_ref())
+                .await?
+                .ok_or(RoomError::NotFound)?;
             let now = self.clock.now();
+            let expected = raise(&mut view, floor);
             let Some(command) = decide(&view, now) else {
                 return Ok(None);
             };
@@ -522,73 +620,122 @@ impl Rooms {
                 begun = Instant::now();
                 continue;
             }
-            if let Some(after) = self.make(view, change, now).await? {
-                return Ok(Some(after));
-            }
-            if place.is_none() {
-                place = Some(self.line.take(room).await);
-                // Who stood in line has lost to nobody meanwhile.
-                begun = Instant::now();
+            match self.make(view, expected, change, now).await? {
+                Made::Done(after) => return Ok(Some(*after)),
+                Made::Behind(revision) => floor = revision,
+                Made::Gone(reason) => {
+                    drop(turn);
+                    self.end_leftover(room, reason).await?;
+                    return Err(RoomError::NotFound);
+                }
+                Made::Late if place.is_none() => {
+                    place = Some(self.line.take(room).await);
+                    // Who stood in line has lost to nobody meanwhile.
+                    begun = Instant::now();
+                }
+                Made::Late => {}
             }
         }
         Err(RoomError::Contended)
     }
 
-    /// Makes a change after a look. Returns the room afterwards, or `None` if another change came first.
+    /// Makes a change after a look at the room, which was at `expected` then.
     async fn make(
         &self,
         view: View,
+        expected: Version,
         change: Change,
         now: UnixMs,
-    ) -> Result<Option<Room>, RoomError> {
+    ) -> Result<Made, RoomError> {
         let before = view.room.clone();
         let after = View {
             room: change.room.clone(),
             ..view
         };
+        let is_over = change.closed.is_some();
         // What the host says next is most likely about the room as it is then.
-        let is_to_remember = change.seats.is_empty() && !change.closed;
-        let (events, host_changes) = self.record(&before, &change, now).await?;
-        if !self.live.commit(before.revision, change, events).await? {
-            return Ok(None);
+        let is_to_remember = change.seats.is_empty() && !is_over;
+        let (events, host_changes) = match self.record(&before, &change, now).await? {
+            Recorded::Done(events, host_changes) => (events, host_changes),
+            Recorded::Behind(revision) => return Ok(Made::Behind(revision)),
+            Recorded::Gone(reason) => return Ok(Made::Gone(reason)),
+        };
+        if !self.live.commit(expected, change, events).await? {
+            return Ok(Made::Late);
         }
         host_changes.count();
         let room = after.room.clone();
+        if is_over && let Err(error) = self.store.delete(room.id).await {
+            // It is over all the same, and what is left is found.
+            tracing::warn!(room = %room.id, error = &error as &dyn std::error::Error, "a closed room is still in the record");
+        }
         if is_to_remember && after.seat(room.host).is_some() {
             self.remembered.keep(after);
         }
-        Ok(Some(room))
+        Ok(Made::Done(Box::new(room)))
     }
 
     /// Puts a change into the record, which comes before live state and those who watch: what anybody hears of is not lost.
-    /// Returns what they are to hear.
     async fn record(
         &self,
         before: &Room,
         change: &Change,
         now: UnixMs,
-    ) -> Result<(Vec<RoomEvent>, HostChanges), RoomError> {
+    ) -> Result<Recorded, RoomError> {
         // Somebody who was told that it was not done may have said something else since.
         if rpc::is_too_late() {
             return Err(RoomError::TooLate);
         }
-        if change.closed {
-            self.store.delete(change.room.id).await?;
+        let saved = if let Some(reason) = change.closed {
+            self.store.close(change.room.id, reason, now).await?;
+            Saved::Done
         } else if change.durable {
-            self.store.save(&change.room, &change.seats, now).await?;
+            self.store.save(&change.room, &change.seats, now).await?
+        } else {
+            Saved::Done
+        };
+        match saved {
+            Saved::Done => {}
+            Saved::Behind(revision) => return Ok(Recorded::Behind(revision)),
+            Saved::Gone(reason) => {
+                return Ok(Recorded::Gone(reason.unwrap_or(CloseReason::Empty)));
+            }
         }
         self.remembered.take(change.room.id);
-        // Who hears of it elsewhere goes on with the trace.
-        let trace = telemetry::traceparent_of(&Span::current());
-        let mut events = encode_events(&change.room, before.told, &change.events, now);
-        for event in &mut events {
-            event.traceparent.clone_from(&trace);
-        }
         let host_changes = change.events.iter().filter_map(|event| match event {
             Event::HostChanged { reason, .. } => Some(*reason),
             _ => None,
         });
-        Ok((events, HostChanges(host_changes.collect())))
+        Ok(Recorded::Done(
+            events_of(before, change, now),
+            HostChanges(host_changes.collect()),
+        ))
+    }
+
+    /// Ends what live state still has of a room that the record does not have, or that is to end, and what the record has.
+    pub(crate) async fn end_leftover(
+        &self,
+        room: RoomId,
+        reason: CloseReason,
+    ) -> Result<(), RoomError> {
+        let _turn = self.turn(room).await?;
+        let begun = Instant::now();
+        while begun.elapsed() < TRYING {
+            let Some(view) = self.live.view(room, &[]).await? else {
+                return Ok(self.store.delete(room).await?);
+            };
+            let now = self.clock.now();
+            let Some(change) = apply(&view, Command::Close(reason), now)? else {
+                return Ok(());
+            };
+            self.remembered.take(room);
+            let events = events_of(&view.room, &change, now);
+            if self.live.commit(view.room.revision, change, events).await? {
+                tracing::info!(%room, reason = reason.name(), "ended what was left of a room");
+                return Ok(self.store.delete(room).await?);
+            }
+        }
+        Err(RoomError::Contended)
     }
 
     /// A room as the rules see it, from live state or from the record.
@@ -597,15 +744,36 @@ impl Rooms {
         room: RoomId,
         about: &[UserId],
     ) -> Result<Option<View>, RoomError> {
+        self.view_in_turn(room, about, None).await
+    }
+
+    /// The same, for one who may have the turn with the room already.
+    async fn view_in_turn(
+        &self,
+        room: RoomId,
+        about: &[UserId],
+        turn: Option<&RoomTurn<'_>>,
+    ) -> Result<Option<View>, RoomError> {
         if let Some(view) = self.live.view(room, about).await? {
             return Ok(Some(view));
         }
-        self.restore(room).await?;
+        self.restore(room, turn).await?;
         Ok(self.live.view(room, about).await?)
     }
 
-    /// Brings a room back from the record. Its version rises above every one that was published before.
-    pub(crate) async fn restore(&self, room: RoomId) -> Result<(), RoomError> {
+    /// Brings a room back from the record that live state does not have. Its version rises above every one that was published
+    /// before. Takes the turn with the room, if the caller has not: a room that is being closed does not come back.
+    pub(crate) async fn restore(
+        &self,
+        room: RoomId,
+        turn: Option<&RoomTurn<'_>>,
+    ) -> Result<(), RoomError> {
+        let _turn = match turn {
+            Some(_) => None,
+            // Who asks for a room that never was holds up nobody.
+            None if self.store.load(room).await?.is_none() => return Ok(()),
+            None => Some(self.turn(room).await?),
+        };
         let Some((mut room, mut seats)) = self.store.load(room).await? else {
             return Ok(());
         };
@@ -620,17 +788,36 @@ impl Rooms {
         Ok(self.live.restore(room, seats).await?)
     }
 
-    async fn may_see(&self, view: &View, user: UserId) -> Result<bool, RoomError> {
+    async fn access(&self, view: &View, user: UserId) -> Result<Access, RoomError> {
         if !hidden_from(view, user) {
-            return Ok(true);
+            return Ok(Access::Free);
         }
         let host = view.room.host;
-        Ok(self
-            .people
-            .friends_among(user, &[host])
-            .await?
-            .contains(&host))
+        let friends = self.people.friends_among(user, &[host]).await?;
+        Ok(if friends.contains(&host) {
+            Access::Friend
+        } else {
+            Access::No
+        })
     }
+}
+
+/// Lets the next revision of a room be above one that the record has. Returns the one that live state has.
+fn raise(view: &mut View, floor: Version) -> Version {
+    let expected = view.room.revision;
+    view.room.revision = expected.max(floor);
+    expected
+}
+
+/// What those who watch are to hear of a change.
+fn events_of(before: &Room, change: &Change, now: UnixMs) -> Vec<RoomEvent> {
+    // Who hears of it elsewhere goes on with the trace.
+    let trace = telemetry::traceparent_of(&Span::current());
+    let mut events = encode_events(&change.room, before.told, &change.events, now);
+    for event in &mut events {
+        event.traceparent.clone_from(&trace);
+    }
+    events
 }
 
 /// Whether only a friend of the host may see the room, as far as `user` goes.

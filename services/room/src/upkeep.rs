@@ -3,14 +3,22 @@
 
 use std::time::Duration;
 
-use tutti_common::{accounts, clock::UnixMs, ids::UserId, rpc::Transport, shutdown::Shutdown};
+use futures_util::{StreamExt as _, stream};
+use tutti_common::{
+    accounts,
+    clock::UnixMs,
+    ids::{RoomId, UserId},
+    rpc::Transport,
+    shutdown::Shutdown,
+};
 use tutti_proto::auth::{FriendshipEnded, watch_accounts_response::Event};
 
 use crate::{
-    domain::{CloseReason, Command, LeaveReason, View},
+    domain::{CloseReason, Command, LeaveReason, Room, View},
     error::RoomError,
     live::{CLAIM, Due},
     service::Rooms,
+    store::StoreError,
 };
 
 /// How often is looked for what is due.
@@ -22,8 +30,20 @@ const REFILL_EVERY: Duration = Duration::from_secs(1);
 /// How often running positions go to the record; the contract allows 5 s.
 const RECORD_EVERY: Duration = Duration::from_secs(2);
 
+/// How often is looked for rooms that were to end and have not.
+const FINISH_EVERY: Duration = Duration::from_secs(2);
+
+/// How long whoever ends a room has for it before others do.
+const CLOSING_FOR: Duration = Duration::from_secs(3);
+
+/// How many such rooms are ended at a time.
+const CLOSING_MAX: u32 = 100;
+
 /// How much is taken at once.
 const BATCH: usize = 256;
+
+/// How much of it is done at the same time: one room that has to wait holds up few others.
+const AT_ONCE: usize = 16;
 
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -31,7 +51,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long before the start of a room service friendships may have ended that it hears of.
 const MISSED: Duration = Duration::from_hours(1);
 
-/// How much older than the grace an abandoned room is before the sweep takes it.
+/// For how much longer than the grace nothing happened to a room before the sweep looks at it.
 const SWEEP_MARGIN: Duration = Duration::from_mins(1);
 
 impl Rooms {
@@ -53,6 +73,7 @@ impl Rooms {
             until_the_end(&shutdown, DUE_EVERY, || self.look_after_what_is_due()),
             until_the_end(&shutdown, REFILL_EVERY, || self.refill()),
             until_the_end(&shutdown, RECORD_EVERY, || self.record_positions()),
+            until_the_end(&shutdown, FINISH_EVERY, || self.finish_closing()),
             until_the_end(&shutdown, self.settings.cleanup_interval, || self.sweep()),
             self.hear_of_friendships(accounts, &shutdown),
         );
@@ -81,29 +102,46 @@ impl Rooms {
             let Some(&end) = rooms.last() else {
                 return Ok(());
             };
-            for room in rooms {
-                self.restore(room).await?;
-            }
+            self.restore_each(rooms).await?;
             last = Some(end);
         }
+    }
+
+    /// Brings rooms back from the record. One that cannot be read keeps none of the others away.
+    async fn restore_each(&self, rooms: Vec<RoomId>) -> Result<(), RoomError> {
+        for room in rooms {
+            match self.restore(room, None).await {
+                Ok(()) => {}
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => tracing::error!(
+                    %room,
+                    error = &error as &dyn std::error::Error,
+                    "a room cannot be brought back from the record"
+                ),
+            }
+        }
+        Ok(())
     }
 
     /// Ends seats and rooms whose time is up.
     ///
     /// # Errors
-    /// When a part does not answer; what was claimed is due again soon.
+    /// When something could not be done, the first of it: it is due again soon. Everything else was done.
     pub async fn look_after_what_is_due(&self) -> Result<(), RoomError> {
+        let mut outcome = Ok(());
         loop {
             let due = self.live.due(self.clock.now(), BATCH).await?;
             let last = due.len() < BATCH;
-            for due in due {
-                match self.end(due).await {
+            let mut ends =
+                stream::iter(due.into_iter().map(|due| self.end(due))).buffer_unordered(AT_ONCE);
+            while let Some(ended) = ends.next().await {
+                match ended {
                     Ok(()) | Err(RoomError::NotFound) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => outcome = outcome.and(Err(error)),
                 }
             }
             if last {
-                return Ok(());
+                return outcome;
             }
         }
     }
@@ -144,7 +182,7 @@ impl Rooms {
     /// Puts running positions into the record.
     ///
     /// # Errors
-    /// When the record does not answer; what is not there yet will be tried again.
+    /// When the record does not answer or does not take one of them; what is not there yet will be tried again.
     pub async fn record_positions(&self) -> Result<(), RoomError> {
         self.record_positions_as_of(self.clock.now()).await
     }
@@ -159,25 +197,71 @@ impl Rooms {
 
     async fn record_positions_as_of(&self, now: UnixMs) -> Result<(), RoomError> {
         let rooms = self.live.unrecorded(now).await?;
+        let mut outcome = Ok(());
         for batch in rooms.chunks(BATCH) {
-            self.store.save_positions(batch).await?;
-            self.live.recorded(batch, now).await?;
+            match self.store.save_positions(batch).await {
+                Ok(()) => self.live.recorded(batch, now).await?,
+                // One that cannot be written keeps none of the others away.
+                Err(StoreError::Broken(_)) => {
+                    outcome = outcome.and(self.record_each(batch, now).await);
+                }
+                Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
+            }
         }
-        Ok(())
+        outcome
     }
 
-    /// Takes rooms out of the record that nobody is in and that live state does not look after.
+    async fn record_each(&self, rooms: &[Room], now: UnixMs) -> Result<(), RoomError> {
+        let mut outcome = Ok(());
+        for room in rooms {
+            let one = std::slice::from_ref(room);
+            match self.store.save_positions(one).await {
+                Ok(()) => self.live.recorded(one, now).await?,
+                Err(error @ StoreError::Broken(_)) => {
+                    tracing::error!(room = %room.id, "a room's position cannot be recorded");
+                    outcome = outcome.and(Err(error.into()));
+                }
+                Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
+            }
+        }
+        outcome
+    }
+
+    /// Ends the rooms that were to end and have not, since whoever did it died or could not go on.
+    ///
+    /// # Errors
+    /// When something could not be done, the first of it; it will be tried again.
+    pub async fn finish_closing(&self) -> Result<(), RoomError> {
+        let before = self.clock.now() - CLOSING_FOR;
+        let mut outcome = Ok(());
+        for (room, reason) in self.store.closing(before, CLOSING_MAX).await? {
+            outcome = outcome.and(self.end_leftover(room, reason).await);
+        }
+        outcome
+    }
+
+    /// Brings rooms back from the record that live state has lost or never had, though the others are there: as those of
+    /// somebody who died before they were told of it. In live state they end when their time is up, as all do.
     ///
     /// # Errors
     /// When a part does not answer.
     pub async fn sweep(&self) -> Result<(), RoomError> {
         let since = self.clock.now() - self.settings.room_empty_grace - SWEEP_MARGIN;
-        for room in self.store.abandoned(since, 1_000).await? {
-            if self.live.view(room, &[]).await?.is_none() {
-                self.store.delete(room).await?;
+        let mut last = None;
+        loop {
+            let rooms = self.store.quiet(since, last, 500).await?;
+            let Some(&end) = rooms.last() else {
+                return Ok(());
+            };
+            let mut missing = Vec::new();
+            for room in rooms {
+                if self.live.view(room, &[]).await?.is_none() {
+                    missing.push(room);
+                }
             }
+            self.restore_each(missing).await?;
+            last = Some(end);
         }
-        Ok(())
     }
 
     /// Takes former friends out, also those who were unfriended while no room service was there.

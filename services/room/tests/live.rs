@@ -268,7 +268,7 @@ async fn a_stale_change_is_refused_and_nobody_hears_of_it(live: Live) {
     let (revision, change, events) = stale;
     assert!(!live.commit(revision, change, events).await.unwrap());
     assert_eq!(live.view(id, &[host, guest]).await.unwrap(), before);
-    assert_eq!(live.rooms_of(guest).await.unwrap(), [id]);
+    assert_eq!(live.rooms_of(guest, NOW).await.unwrap(), [id]);
     let after = act(&live, id, host, plays(host, 2.0)).await;
     let heard = next_revision(&mut feed).await;
     assert_eq!(i64::try_from(heard), Ok(after.revision.0));
@@ -279,7 +279,7 @@ async fn a_stale_change_is_refused_and_nobody_hears_of_it(live: Live) {
         seats: vec![],
         events: vec![],
         durable: true,
-        closed: false,
+        closed: None,
     };
     let made = live.commit(nowhere.revision, change, vec![]).await;
     assert!(!made.unwrap());
@@ -398,7 +398,7 @@ async fn a_closed_room_is_gone_and_its_feed_ends(live: Live) {
     assert!(next(&mut feed).await.is_none());
     assert!(live.view(id, &[host]).await.unwrap().is_none());
     assert!(live.snapshot(id).await.unwrap().is_none());
-    assert!(live.rooms_of(guest).await.unwrap().is_empty());
+    assert!(live.rooms_of(guest, NOW).await.unwrap().is_empty());
     assert!(due(&live, NOW + MINUTE * 60).await.is_empty());
 }
 
@@ -660,12 +660,15 @@ async fn rooms_come_latest_joined_first(live: Live) {
         rooms.push(room.id);
     }
     assert_eq!(
-        live.rooms_of(user).await.unwrap(),
+        live.rooms_of(user, NOW).await.unwrap(),
         [rooms[0], rooms[2], rooms[1]]
     );
     act(&live, rooms[2], user, leave(user)).await;
-    assert_eq!(live.rooms_of(user).await.unwrap(), [rooms[0], rooms[1]]);
-    assert!(live.rooms_of(UserId::new()).await.unwrap().is_empty());
+    assert_eq!(
+        live.rooms_of(user, NOW).await.unwrap(),
+        [rooms[0], rooms[1]]
+    );
+    assert!(live.rooms_of(UserId::new(), NOW).await.unwrap().is_empty());
 }
 
 async fn a_running_position_is_claimed_once(live: Live) {

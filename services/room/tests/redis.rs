@@ -353,7 +353,7 @@ async fn an_emptied_redis_is_filled_once() {
     server.say::<()>(&["FLUSHALL"]).await;
     assert!(!other.is_filled().await.unwrap());
     assert!(one.view(id, &[host]).await.unwrap().is_none());
-    assert_eq!(one.rooms_of(host).await.unwrap(), []);
+    assert_eq!(one.rooms_of(host, NOW).await.unwrap(), []);
     // Each brings back what it read, with a version of its own; whose comes first stays, whole.
     let found = (0..10)
         .map(|number| {
@@ -379,7 +379,7 @@ async fn an_emptied_redis_is_filled_once() {
     assert_eq!(view.seats, [seats[0].clone()]);
     assert_eq!(view.count as usize, seats.len());
     assert_eq!(view.eldest, [host, seats[1].user]);
-    assert_eq!(other.rooms_of(host).await.unwrap(), [id]);
+    assert_eq!(other.rooms_of(host, NOW).await.unwrap(), [id]);
     let due = one.due(NOW + MINUTE, 100).await.unwrap();
     assert_eq!(due.len(), seats.len());
     // The subscription is no data.
@@ -448,7 +448,7 @@ async fn nothing_is_left_of_a_room_for_ever() {
     assert_eq!(count, 6);
     act(&live, id, host, domain::Command::Close(CloseReason::ByHost)).await;
     // Whoever looks finds nothing, and it is forgotten.
-    assert_eq!(live.rooms_of(host).await.unwrap(), []);
+    assert_eq!(live.rooms_of(host, NOW).await.unwrap(), []);
     assert_eq!(live.due(NOW + MINUTE, 10).await.unwrap(), []);
     assert_eq!(live.unrecorded(NOW).await.unwrap(), []);
     live.drop_connections(&[connected], NOW).await.unwrap();

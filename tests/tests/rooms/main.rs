@@ -15,5 +15,6 @@ mod refusals;
 mod restarting;
 mod songs;
 mod timing;
+mod two_stores;
 mod watching;
 mod wire;

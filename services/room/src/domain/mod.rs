@@ -152,8 +152,8 @@ pub struct Change {
     pub events: Vec<Event>,
     /// Whether it must be in the record before anybody is told: everything but the running position.
     pub durable: bool,
-    /// Whether the room is over.
-    pub closed: bool,
+    /// Why the room is over, where it is.
+    pub closed: Option<CloseReason>,
 }
 
 /// What is told to those who watch a room.
@@ -240,6 +240,26 @@ pub enum CloseReason {
     ByOperator,
     /// Nobody was in it for the grace period.
     Empty,
+}
+
+impl CloseReason {
+    /// As the record and the contract call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ByHost => "closed_by_host",
+            Self::ByOperator => "closed_by_operator",
+            Self::Empty => "empty",
+        }
+    }
+
+    /// The reason that is called so.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::ByHost, Self::ByOperator, Self::Empty]
+            .into_iter()
+            .find(|reason| reason.name() == name)
+    }
 }
 
 /// Why a command is not carried out.

@@ -95,7 +95,7 @@ fn decide(view: &View, command: Command, now: UnixMs) -> Result<Option<Change>, 
         Command::Transfer { by, to } => transfer(view, by, to, now),
         Command::Close(reason) => Ok(Some(Change {
             events: vec![Event::Closed(reason)],
-            closed: true,
+            closed: Some(reason),
             ..changed(&view.room, now)
         })),
     }
@@ -112,7 +112,7 @@ fn changed(room: &Room, now: UnixMs) -> Change {
         seats: Vec::new(),
         events: Vec::new(),
         durable: true,
-        closed: false,
+        closed: None,
     }
 }
 

@@ -229,7 +229,7 @@ impl LocalLive {
         for seat in change.seats {
             self.change_seat(state, id, seat);
         }
-        if change.closed {
+        if change.closed.is_some() {
             Self::remove_room(state, id);
         } else {
             self.schedule(state, Due::Room(id));
@@ -246,7 +246,7 @@ impl LocalLive {
                 // An error means that nobody is listening any more.
                 let _ = feed.send(Arc::new(event));
             }
-            if change.closed || feed.receiver_count() == 0 {
+            if change.closed.is_some() || feed.receiver_count() == 0 {
                 state.feeds.remove(&id);
             }
         }
@@ -435,7 +435,7 @@ impl LiveState for LocalLive {
             .collect())
     }
 
-    async fn rooms_of(&self, user: UserId) -> Result<Vec<RoomId>, LiveError> {
+    async fn rooms_of(&self, user: UserId, _now: UnixMs) -> Result<Vec<RoomId>, LiveError> {
         let state = self.state();
         let mut rooms = state
             .seats_of

@@ -19,10 +19,16 @@ pub use tutti_common::follow::Heard as Feed;
 
 use crate::domain::{Change, Lease, Measured, Room, Seat, SeatChange, Version, View};
 
-/// Live state does not answer.
+/// Why live state could not be read or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("live state: {0}")]
-pub struct LiveError(pub String);
+pub enum LiveError {
+    /// It does not answer; later it may.
+    #[error("live state: {0}")]
+    Unavailable(String),
+    /// What it holds was written by another version, or is broken.
+    #[error("live state cannot be read: {0}")]
+    Unreadable(String),
+}
 
 /// A room with those who are in it, all as of one revision.
 #[derive(Clone, Debug)]
@@ -163,9 +169,10 @@ pub trait LiveState: Send + Sync + 'static {
     async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError>;
 
     /// The rooms a user is in, latest joined first.
-    async fn rooms_of(&self, user: UserId) -> Result<Vec<RoomId>, LiveError>;
+    async fn rooms_of(&self, user: UserId, now: UnixMs) -> Result<Vec<RoomId>, LiveError>;
 
-    /// Claims what is due: for a while nobody else gets the same.
+    /// Claims what is due: for a while nobody else gets the same. What cannot be looked at now is left out and claimed again
+    /// later; an error means that nothing can.
     async fn due(&self, now: UnixMs, limit: usize) -> Result<Vec<Due>, LiveError>;
 
     /// Claims the rooms whose running position is not in the record yet: for a while nobody else gets the same.

@@ -65,7 +65,7 @@ struct Scripts {
 
 impl From<NoAnswer> for LiveError {
     fn from(error: NoAnswer) -> Self {
-        Self(error.to_string())
+        Self::Unavailable(error.to_string())
     }
 }
 
@@ -223,8 +223,8 @@ impl LiveState for RedisLive {
         self.who_is_online(users, now).await
     }
 
-    async fn rooms_of(&self, user: UserId) -> Result<Vec<RoomId>, LiveError> {
-        self.where_is(user).await
+    async fn rooms_of(&self, user: UserId, now: UnixMs) -> Result<Vec<RoomId>, LiveError> {
+        self.where_is(user, now).await
     }
 
     async fn due(&self, now: UnixMs, limit: usize) -> Result<Vec<Due>, LiveError> {

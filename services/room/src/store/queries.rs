@@ -8,41 +8,42 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Pool, types::Json};
 use tutti_common::{clock::UnixMs, ids::RoomId, sql::Statement as _};
 
-use super::{BEGIN, Db, IS_ONE};
+use super::{BEGIN, Db, save_both};
 use crate::{
-    domain::{Playback, Room, RoomName, RoomTerms, Seat, SeatChange, Song, Version},
-    store::{RoomStore, StoreError},
+    domain::{CloseReason, Playback, Room, RoomName, RoomTerms, Seat, SeatChange, Song, Version},
+    store::{RoomStore, Saved, StoreError},
 };
 
-/// Parameters from 8 on are for what is written together with it.
+/// Parameters from 8 on are for what is written together with it. The revision keeps the record in order, whoever may write:
+/// the lock of a room ends by itself, and whoever had it may still be writing. See [`Saved`].
 macro_rules! update_room {
     () => {
         "UPDATE music_rooms
          SET host_id = $2, current_song = $3, playback_state = $4, version = $5, revision = $6, last_activity = $7
-         WHERE room_id = $1 AND revision < $6"
+         WHERE room_id = $1 AND revision < $6 AND closed_at IS NULL"
     };
 }
 
 const UPDATE_ROOM: &str = update_room!();
 
-const UPDATE_ROOM_AND_TAKE_SEAT: &str = both!(
+const TAKE_SEAT: &str = with_update!(
     update_room!(),
     "INSERT INTO room_participants (id, room_id, user_id, username, joined_at, last_seen, is_active)
-     VALUES ($9, $1, $8, $10, $11, $11, TRUE)
-     ON CONFLICT (room_id, user_id) DO UPDATE
+     SELECT $9, $1, $8, $10, $11, $11, TRUE",
+    "ON CONFLICT (room_id, user_id) DO UPDATE
      SET username = excluded.username, joined_at = excluded.joined_at, last_seen = excluded.last_seen,
          is_active = excluded.is_active"
 );
 
-const UPDATE_ROOM_AND_GIVE_SEAT: &str = both!(
+const GIVE_SEAT: &str = with_update!(
     update_room!(),
     "UPDATE room_participants
-     SET is_active = FALSE, last_seen = $9
-     WHERE room_id = $1 AND user_id = $8"
+     SET is_active = FALSE, last_seen = $9",
+    "AND room_id = $1 AND user_id = $8"
 );
 
 /// A statement with what it needs.
-type Bound = sqlx::query::Query<'static, Db, <Db as sqlx::Database>::Arguments>;
+pub(super) type Bound = sqlx::query::Query<'static, Db, <Db as sqlx::Database>::Arguments>;
 
 /// Rooms in one of the engines.
 pub(crate) struct SqlRooms {
@@ -173,7 +174,7 @@ fn of_room_and_seat(
 ) -> Option<(Bound, &'static str)> {
     match change {
         SeatChange::Take(seat) => {
-            let statement = of_room(UPDATE_ROOM_AND_TAKE_SEAT, room)
+            let statement = of_room(TAKE_SEAT, room)
                 .bind(seat.user.to_string())
                 .bind(format!("{}:{}", room.id, seat.user))
                 .bind(seat.username.clone())
@@ -181,7 +182,7 @@ fn of_room_and_seat(
             Some((statement, "take_seat"))
         }
         SeatChange::Give(user) => {
-            let statement = of_room(UPDATE_ROOM_AND_GIVE_SEAT, room)
+            let statement = of_room(GIVE_SEAT, room)
                 .bind(user.to_string())
                 .bind(now.to_datetime());
             Some((statement, "give_seat"))
@@ -189,6 +190,39 @@ fn of_room_and_seat(
         // Leases are live state.
         SeatChange::Hold(..) | SeatChange::Release(..) => None,
     }
+}
+
+/// Writes a room. Returns whether that changed it.
+pub(super) async fn update_room(
+    room: &Room,
+    on: impl sqlx::Executor<'_, Database = Db>,
+) -> Result<bool, sqlx::Error> {
+    let done = of_room(UPDATE_ROOM, room).execute(on).named("update_room");
+    Ok(done.await?.rows_affected() > 0)
+}
+
+impl SqlRooms {
+    /// Why a room was not written.
+    async fn why_not(&self, room: RoomId) -> Result<Saved, StoreError> {
+        let found = sqlx::query_as::<_, (i64, Option<String>)>(
+            "SELECT revision, close_reason
+             FROM music_rooms
+             WHERE room_id = $1",
+        )
+        .bind(room.to_string())
+        .fetch_optional(&self.pool)
+        .named("find_revision")
+        .await?;
+        Ok(match found {
+            None => Saved::Gone(None),
+            Some((revision, None)) => Saved::Behind(Version(revision)),
+            Some((_, Some(reason))) => Saved::Gone(Some(close_reason(&reason)?)),
+        })
+    }
+}
+
+fn close_reason(name: &str) -> Result<CloseReason, StoreError> {
+    CloseReason::of(name).ok_or_else(|| StoreError::Broken(format!("no reason: {name}").into()))
 }
 
 #[async_trait]
@@ -231,29 +265,28 @@ impl RoomStore for SqlRooms {
         Ok(())
     }
 
-    async fn save(&self, room: &Room, seats: &[SeatChange], now: UnixMs) -> Result<(), StoreError> {
-        let statements = seats
+    async fn save(
+        &self,
+        room: &Room,
+        seats: &[SeatChange],
+        now: UnixMs,
+    ) -> Result<Saved, StoreError> {
+        let mut changes = seats
             .iter()
-            .filter_map(|change| of_room_and_seat(room, change, now))
-            .collect::<Vec<_>>();
-        // One statement is done or not as it is: nobody has to wait for a transaction around it.
-        if statements.is_empty() {
-            let statement = of_room(UPDATE_ROOM, room);
-            statement.execute(&self.pool).named("update_room").await?;
-            return Ok(());
-        }
-        if IS_ONE && statements.len() == 1 {
-            for (statement, name) in statements {
-                statement.execute(&self.pool).named(name).await?;
+            .filter_map(|change| of_room_and_seat(room, change, now));
+        let is_changed = match (changes.next(), changes.next()) {
+            (None, _) => update_room(room, &self.pool).await?,
+            (Some((both, name)), None) => save_both(&self.pool, room, both, name).await?,
+            (Some(_), Some(_)) => {
+                let fault = "two people cannot come or go in one change";
+                return Err(StoreError::Broken(fault.into()));
             }
-            return Ok(());
+        };
+        if is_changed {
+            Ok(Saved::Done)
+        } else {
+            self.why_not(room.id).await
         }
-        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
-        for (statement, name) in statements {
-            statement.execute(&mut *transaction).named(name).await?;
-        }
-        transaction.commit().named("commit").await?;
-        Ok(())
     }
 
     async fn save_positions(&self, rooms: &[Room]) -> Result<(), StoreError> {
@@ -265,21 +298,63 @@ impl RoomStore for SqlRooms {
         rooms.sort_unstable_by_key(|room| room.id);
         let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
         for room in rooms {
-            of_room(UPDATE_ROOM, room)
-                .execute(&mut *transaction)
-                .named("update_room")
-                .await?;
+            update_room(room, &mut *transaction).await?;
         }
         transaction.commit().named("commit").await?;
         Ok(())
     }
 
+    async fn close(
+        &self,
+        room: RoomId,
+        reason: CloseReason,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE music_rooms
+             SET closed_at = $2, close_reason = $3
+             WHERE room_id = $1 AND closed_at IS NULL",
+        )
+        .bind(room.to_string())
+        .bind(now.to_datetime())
+        .bind(reason.name())
+        .execute(&self.pool)
+        .named("close_room")
+        .await?;
+        Ok(())
+    }
+
+    async fn closing(
+        &self,
+        before: UnixMs,
+        limit: u32,
+    ) -> Result<Vec<(RoomId, CloseReason)>, StoreError> {
+        sqlx::query_as::<_, (String, String)>(
+            "SELECT room_id, close_reason
+             FROM music_rooms
+             WHERE closed_at < $1
+             ORDER BY closed_at
+             LIMIT $2",
+        )
+        .bind(before.to_datetime())
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .named("closing_rooms")
+        .await?
+        .into_iter()
+        .map(|(id, reason)| Ok((id.parse().map_err(broken)?, close_reason(&reason)?)))
+        .collect()
+    }
+
     async fn delete(&self, room: RoomId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM music_rooms WHERE room_id = $1")
-            .bind(room.to_string())
-            .execute(&self.pool)
-            .named("delete_room")
-            .await?;
+        sqlx::query(
+            "DELETE FROM music_rooms
+             WHERE room_id = $1 AND closed_at IS NOT NULL",
+        )
+        .bind(room.to_string())
+        .execute(&self.pool)
+        .named("delete_room")
+        .await?;
         Ok(())
     }
 
@@ -288,7 +363,7 @@ impl RoomStore for SqlRooms {
             "SELECT room_id, host_id, name, is_friends_only, max_participants, current_song, playback_state, version,
                     revision, created_at, last_activity
              FROM music_rooms
-             WHERE room_id = $1",
+             WHERE room_id = $1 AND closed_at IS NULL",
         )
         .bind(room.to_string())
         .fetch_optional(&self.pool)
@@ -315,7 +390,7 @@ impl RoomStore for SqlRooms {
         sqlx::query_scalar::<_, String>(
             "SELECT room_id
              FROM music_rooms
-             WHERE room_id > $1
+             WHERE room_id > $1 AND closed_at IS NULL
              ORDER BY room_id
              LIMIT $2",
         )
@@ -329,22 +404,24 @@ impl RoomStore for SqlRooms {
         .collect()
     }
 
-    async fn abandoned(&self, since: UnixMs, limit: u32) -> Result<Vec<RoomId>, StoreError> {
+    async fn quiet(
+        &self,
+        since: UnixMs,
+        after: Option<RoomId>,
+        limit: u32,
+    ) -> Result<Vec<RoomId>, StoreError> {
         sqlx::query_scalar::<_, String>(
             "SELECT room_id
              FROM music_rooms
-             WHERE last_activity < $1
-               AND NOT EXISTS (
-                   SELECT 1
-                   FROM room_participants
-                   WHERE room_participants.room_id = music_rooms.room_id AND is_active)
-             ORDER BY last_activity
-             LIMIT $2",
+             WHERE room_id > $1 AND last_activity < $2 AND closed_at IS NULL
+             ORDER BY room_id
+             LIMIT $3",
         )
+        .bind(after.map(|id| id.to_string()).unwrap_or_default())
         .bind(since.to_datetime())
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
-        .named("abandoned_rooms")
+        .named("quiet_rooms")
         .await?
         .into_iter()
         .map(|id| id.parse().map_err(broken))

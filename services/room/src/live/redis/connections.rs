@@ -1,6 +1,9 @@
 //! Connections: what keeps seats, who is online, and who is where.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 use redis::Cmd;
@@ -17,6 +20,14 @@ use crate::{
     domain::{Lease, Version},
     live::{Connected, Due, LiveError, Renewed},
 };
+
+/// How old an entry is at least before it is stale without a seat: longer than a join may take from the moment that its seat
+/// names, which is bounded by the record's time for a statement and Redis's for a few calls.
+const STALE_AFTER: Duration = Duration::from_secs(30);
+
+fn is_young(joined_at_ms: f64, now: UnixMs) -> bool {
+    joined_at_ms > (now - STALE_AFTER).as_f64()
+}
 
 /// What leases are once they were set.
 #[derive(Default)]
@@ -167,7 +178,11 @@ impl RedisLive {
         Ok(found.map(|(user, _)| *user).collect())
     }
 
-    pub(super) async fn where_is(&self, user: UserId) -> Result<Vec<RoomId>, LiveError> {
+    pub(super) async fn where_is(
+        &self,
+        user: UserId,
+        now: UnixMs,
+    ) -> Result<Vec<RoomId>, LiveError> {
         let key = self.keys.rooms_of(user);
         let mut command = redis::cmd("ZRANGE");
         command.arg(&key).arg(0).arg(-1).arg("WITHSCORES");
@@ -184,6 +199,8 @@ impl RedisLive {
         for (room, joined_at, id, seat) in try_join_all(looks).await? {
             match seat {
                 Some(seat) => rooms.push((seat.joined_at, id)),
+                // Somebody may be about to sit down: the entry is written before the seat.
+                None if is_young(*joined_at, now) => {}
                 None => stale.extend([room.clone(), joined_at.to_string(), String::new()]),
             }
         }

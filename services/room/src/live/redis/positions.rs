@@ -58,7 +58,13 @@ impl RedisLive {
             let mut settled = Vec::new();
             for ((id, entry), found) in ids.into_iter().zip(&claimed).zip(found) {
                 match found {
-                    (Some(record), Some(0)) => rooms.push(decode_room(id, &record)?),
+                    (Some(record), Some(0)) => match decode_room(id, &record) {
+                        Ok(room) => rooms.push(room),
+                        // It stays claimed for a while; the others are recorded.
+                        Err(error) => {
+                            tracing::error!(room = %id, %error, "a room's position cannot be read");
+                        }
+                    },
                     // It is gone, or what came last is recorded.
                     _ => settled.extend([entry.clone(), claim.clone(), String::new()]),
                 }

@@ -64,7 +64,7 @@ struct SeatRecord {
 
 /// What stands there was not written by this program.
 pub(super) fn unreadable(error: impl std::fmt::Display) -> LiveError {
-    LiveError(format!("what Redis holds cannot be read: {error}"))
+    LiveError::Unreadable(error.to_string())
 }
 
 pub(super) fn encode_room(room: &Room) -> Vec<u8> {

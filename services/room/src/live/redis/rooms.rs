@@ -168,7 +168,7 @@ impl RedisLive {
         let connections = connections_of(change);
         self.expect_seats(room.id, taken, &connections, false)
             .await?;
-        if !change.closed {
+        if change.closed.is_none() {
             self.expect_empty(room).await?;
         }
         let args = self.encode_change(expected, change, events, members);
@@ -176,7 +176,7 @@ impl RedisLive {
         let commit = self
             .redis
             .run::<Option<MadeAnswer>>(&self.scripts.commit, &keys, &args);
-        let made = if change.durable || change.closed {
+        let made = if change.durable || change.closed.is_some() {
             commit.await?
         } else {
             // Sent together. If the change is refused, the mark says nothing wrong of the room.
@@ -220,7 +220,7 @@ impl RedisLive {
             encode_room(room),
             // What is durable is in the record already.
             flag(change.durable),
-            flag(change.closed),
+            flag(change.closed.is_some()),
             KEEP_S.to_string().into_bytes(),
             self.redis.publish_command().as_bytes().to_vec(),
             self.keys.channel(room.id).into_bytes(),

@@ -106,9 +106,9 @@ impl Turns {
                 sleep(ASK_EVERY).await;
             }
         };
-        let found = timeout(DEADLINE, taken)
-            .await
-            .map_err(|_| LiveError("the room is being changed elsewhere".to_owned()))??;
+        let found = timeout(DEADLINE, taken).await.map_err(|_| {
+            LiveError::Unavailable("the room is being changed elsewhere".to_owned())
+        })??;
         Ok((Box::new(turn), found))
     }
 }

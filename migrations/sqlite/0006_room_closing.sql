@@ -1,0 +1,8 @@
+-- A room that is to end: put down before live state and those in the room are told, so that whoever dies in between has
+-- not left half of it. The row goes when that is done. Both columns are set, or neither is.
+
+-- When it was closed.
+ALTER TABLE music_rooms ADD COLUMN closed_at text;
+ALTER TABLE music_rooms ADD COLUMN close_reason text CHECK (close_reason IN ('closed_by_host', 'closed_by_operator', 'empty'));
+
+CREATE INDEX music_rooms_closed_at ON music_rooms (closed_at) WHERE closed_at IS NOT NULL;
