@@ -448,9 +448,96 @@ async fn nothing_is_left_of_a_room_for_ever() {
     assert_eq!(count, 6);
     act(&live, id, host, domain::Command::Close(CloseReason::ByHost)).await;
     // Whoever looks finds nothing, and it is forgotten.
-    assert_eq!(live.rooms_of(host, NOW).await.unwrap(), []);
+    assert_eq!(live.rooms_of(host, NOW + MINUTE).await.unwrap(), []);
     assert_eq!(live.due(NOW + MINUTE, 10).await.unwrap(), []);
     assert_eq!(live.unrecorded(NOW).await.unwrap(), []);
     live.drop_connections(&[connected], NOW).await.unwrap();
     assert_eq!(server.say::<Vec<String>>(&["KEYS", "*"]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_says_where_somebody_is_waits_for_the_seat() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let live = server.live();
+    let (id, _) = seated(&live).await;
+    let user = UserId::new();
+    let key = format!("{PREFIX}:{{{user}}}:rooms");
+    let (joined_at, room) = (NOW.0.to_string(), id.to_string());
+    // This comes first, and then whoever joins stops for a while.
+    server.say::<i64>(&["ZADD", &key, &joined_at, &room]).await;
+    let is_there = async || {
+        server
+            .say::<Option<f64>>(&["ZSCORE", &key, &room])
+            .await
+            .is_some()
+    };
+    for (passed, stays) in [(0, true), (29, true), (31, false)] {
+        let now = NOW + Duration::from_secs(passed);
+        assert_eq!(live.rooms_of(user, now).await.unwrap(), []);
+        assert_eq!(is_there().await, stays, "after {passed} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_while_they_are_looked_for_is_found_afterwards() {
+    const JOINS: usize = 300;
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let (live, other) = (server.live(), server.live());
+    let user = UserId::new();
+    let mut rooms = Vec::new();
+    for _ in 0..JOINS {
+        rooms.push(seated(&live).await.0);
+    }
+    let look = async {
+        loop {
+            other.rooms_of(user, NOW).await.unwrap();
+        }
+    };
+    let joins = async {
+        for &room in &rooms {
+            let command = domain::Command::Join {
+                user,
+                username: "ann".to_owned(),
+                lease: Lease::Visit,
+                alive_until: NOW + MINUTE,
+            };
+            act(&live, room, user, command).await;
+        }
+    };
+    tokio::select! {
+        never = look => never,
+        () = joins => {}
+    }
+    let found = live.rooms_of(user, NOW).await.unwrap().len();
+    assert_eq!(found, JOINS, "the others are missing for good");
+}
+
+#[tokio::test]
+async fn what_a_later_version_put_on_the_agenda_is_left_to_it() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let live = server.live();
+    let (id, host) = seated(&live).await;
+    let agenda = format!("{PREFIX}:agenda");
+    let unknown = ["knock/room_1", "room_?/user_1", ""];
+    for entry in unknown {
+        server.say::<i64>(&["ZADD", &agenda, "1", entry]).await;
+    }
+    for limit in [1, 100] {
+        let due = live.due(NOW + MINUTE, limit).await.unwrap();
+        assert_eq!(due, [Due::Seat(id, host)], "at most {limit}");
+        // What was claimed is due again later.
+        server
+            .say::<i64>(&["ZADD", &agenda, "1", &format!("{id}/{host}")])
+            .await;
+    }
+    for entry in unknown {
+        let score = server.say::<Option<f64>>(&["ZSCORE", &agenda, entry]).await;
+        assert!(score.is_some(), "{entry:?} is still there");
+    }
 }

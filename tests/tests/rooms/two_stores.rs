@@ -285,27 +285,27 @@ async fn what_is_written_too_late_changes_nothing(database: Database) {
     let room = ann.create_room().await;
     let id = room.parse::<RoomId>().unwrap();
     bob.join(&room).await.unwrap();
+    let store = tutti_room::store::open(&database);
     // Bob's leaving has been decided, and is not in the record yet when something else happens.
     let held = faults.hold(Step::Save);
-    let leaving = tokio::spawn({
-        let (bob, room) = (bob.clone(), room.clone());
-        async move { bob.leave(&room).await }
-    });
-    held.is_reached().await;
-    app.clock.advance(Duration::from_secs(6));
-    let store = tutti_room::store::open(&database);
-    let (mut later, _) = store.load(id).await.unwrap().unwrap();
-    later.revision = later
-        .revision
-        .next(tutti_tests::START + Duration::from_secs(6));
-    let saved = store.save(&later, &[], tutti_tests::START).await.unwrap();
-    assert_eq!(saved, tutti_room::store::Saved::Done);
-    held.release();
-    leaving.await.unwrap().unwrap();
+    let meanwhile = async {
+        held.is_reached().await;
+        app.clock.advance(Duration::from_secs(6));
+        let (mut later, _) = store.load(id).await.unwrap().unwrap();
+        later.revision = later
+            .revision
+            .next(tutti_tests::START + Duration::from_secs(6));
+        let saved = store.save(&later, &[], tutti_tests::START).await.unwrap();
+        assert_eq!(saved, tutti_room::store::Saved::Done);
+        held.release();
+        later.revision
+    };
+    let (left, meanwhile) = tokio::join!(bob.leave(&room), meanwhile);
+    left.unwrap();
     // It was decided anew, above what had come first: both stores know it.
     assert_eq!(app.names_in(&app.room(&room).await), ["ann"]);
     let revision = app.count("SELECT revision FROM music_rooms").await;
-    assert!(revision > later.revision.0);
+    assert!(revision > meanwhile.0);
     let active = "SELECT count(*) FROM room_participants WHERE is_active";
     assert_eq!(app.count(active).await, 1);
     // And what nobody decides anew is not written at all.
@@ -324,17 +324,16 @@ async fn who_is_unfriended_while_they_join_is_not_in(database: Database) {
     ann.befriend(&bob).await;
     let room = ann.create_friends_only_room().await;
     let held = faults.hold(Step::Commit);
-    let joining = tokio::spawn({
-        let (bob, room) = (bob.clone(), room.clone());
-        async move { bob.join(&room).await }
-    });
-    // He was a friend when he was asked about, and is not in the room yet.
-    held.is_reached().await;
-    ann.unfriend(&bob).await;
-    let (one, other) = (ann.id.parse().unwrap(), bob.id.parse().unwrap());
-    app.rooms().friendship_ended(one, other).await.unwrap();
-    held.release();
-    refused(joining.await.unwrap(), Code::NotFound, Reason::JoinFailed);
+    let meanwhile = async {
+        // He was a friend when he was asked about, and is not in the room yet.
+        held.is_reached().await;
+        ann.unfriend(&bob).await;
+        let (one, other) = (ann.id.parse().unwrap(), bob.id.parse().unwrap());
+        app.rooms().friendship_ended(one, other).await.unwrap();
+        held.release();
+    };
+    let (joined, ()) = tokio::join!(bob.join(&room), meanwhile);
+    refused(joined, Code::NotFound, Reason::JoinFailed);
     assert_eq!(app.names_in(&app.room(&room).await), ["ann"]);
     assert_eq!(bob.rooms().await, [""; 0]);
 }

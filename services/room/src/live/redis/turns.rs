@@ -15,7 +15,9 @@ use tutti_common::{
 use super::keys::Keys;
 use crate::live::{LiveError, Turn};
 
-/// How long a turn lasts at most: whoever has it may have died. Longer than writing the record may take.
+/// How long a turn lasts at most: whoever has it may have died. Writing the record may take longer, 6.5 s where the database is
+/// slow. Then two may write at once, and it is the revision that decides: the record takes nothing of a change that is not
+/// above what it has.
 pub(super) const TURN: Duration = Duration::from_secs(5);
 
 /// How often is asked whether the turn of another process is over.
