@@ -7,6 +7,10 @@ const LOCK_WAIT_MS = 15_000;
 /** Renewed this long before its end, or a fifth of its life before where that is less. */
 const RENEW_BEFORE_MS = 60_000;
 const RETRY_RENEWAL_MS = 5_000;
+/** What another process of the browser has stored is seen here after a moment: so long is looked again before a session is given up. */
+const STORED_LATE_MS = 1_000;
+/** How often a refused token gives way to a newer one that another tab has stored, before the session is given up. */
+const TRIES = 5;
 
 /** @typedef {import('./types.js').Session} Session */
 
@@ -16,6 +20,12 @@ const RETRY_RENEWAL_MS = 5_000;
  * A refresh token works once, and spending a dead one logs the user out everywhere. So within a tab
  * there is one refresh at a time, between tabs a lock, and inside the lock the stored session is read
  * again: another tab may have spent our token while we waited.
+ *
+ * That is not enough: a lock may be handed over before the other process sees what was stored, pages over plain http have no
+ * locks, and an answer may be lost on its way. So the server lets a token be traded again for 30 s while nobody has used its
+ * successor, and then only the last successor is good. Here that means: a token whose answer did not come is spent again, also
+ * by the page after a reload; of two sessions the one with the higher `generation` counts; and whoever is refused looks
+ * for what others have stored before giving up.
  */
 export class SessionKeeper {
   /** @type {Session | null} */
@@ -37,7 +47,8 @@ export class SessionKeeper {
    * @param {object} parts
    * @param {import('./types.js').Time} parts.time
    * @param {(refreshToken: string) => Promise<Session>} parts.spend Calls the server's refresh.
-   * @param {(session: Session | null) => unknown} parts.onSession Stores or forgets; awaited inside the lock.
+   * @param {(session: Session | null) => unknown} parts.onSession Stores or forgets; awaited inside the lock. Where there is a
+   *   `loadSession`, it is also called before a refresh token is spent, with `renewing: true`.
    * @param {(() => Session | null | undefined | Promise<Session | null | undefined>) | null} [parts.loadSession] Reads what a tab stored last.
    * @param {import('./types.js').LocksLike | null} [parts.locks] Where absent, this is the only tab.
    * @param {(token: string) => void} [parts.onRenewed] A new access token is in place.
@@ -91,7 +102,7 @@ export class SessionKeeper {
   async token() {
     const token = this.#session?.access_token;
     if (!token) throw noSession();
-    if (!this.#session?.refresh_token || this.#parts.time.now() < this.#runsOutMs - this.#renewBeforeMs) return token;
+    if (!this.#session?.refresh_token || !this.#isDue()) return token;
     try {
       return await this.refresh(token);
     } catch (error) {
@@ -129,6 +140,25 @@ export class SessionKeeper {
     if (token && spendable) await this.refresh(token).catch(() => {});
   }
 
+  /** Whether the access token is to be renewed: it runs out soon, or its refresh token may be spent already. */
+  #isDue() {
+    return Boolean(this.#session?.renewing) || this.#parts.time.now() >= this.#runsOutMs - this.#renewBeforeMs;
+  }
+
+  /**
+   * Another tab has stored something. Where that is newer it counts; where two tabs renewed the session at the same time and the
+   * older one was stored last, ours is stored again.
+   *
+   * @returns {Promise<void>}
+   */
+  async heedStored() {
+    if (this.#refreshing || !this.#session) return;
+    const stored = await this.#parts.loadSession?.();
+    if (this.#refreshing || !this.#session || !stored) return;
+    if (await this.#adoptStored()) this.#renewed(/** @type {Session} */ (this.#session).access_token);
+    else if (isNewer(this.#session, stored)) await this.#parts.onSession(this.#session);
+  }
+
   /** The session is over. @returns {Promise<void>} */
   async forget() {
     if (!this.#session) return;
@@ -159,29 +189,60 @@ export class SessionKeeper {
 
   /** @returns {Promise<string>} */
   async #replace() {
-    if (await this.#adoptStored()) {
-      const adopted = /** @type {Session} */ (this.#session);
-      if (!this.#seemsOver(adopted.access_token)) return this.#renewed(adopted.access_token);
+    let isAdopted = await this.#adoptStored();
+    for (let tries = 1; ; tries += 1) {
+      const current = this.#session;
+      if (isAdopted && current && !this.#seemsOver(current.access_token)) return this.#renewed(current.access_token);
+      if (!current?.refresh_token) {
+        await this.forget();
+        throw noSession();
+      }
+      try {
+        return await this.#spend(current, current.refresh_token);
+      } catch (error) {
+        // Whatever else goes wrong, the token may or may not be spent, and is spent again.
+        if (!(error instanceof ApiError && error.status === 401)) throw error;
+        isAdopted = tries < TRIES && (await this.#findNewer());
+        if (!isAdopted) {
+          await this.forget();
+          throw error;
+        }
+      }
     }
-    const before = this.#session;
-    if (!before?.refresh_token) {
-      await this.forget();
-      throw noSession();
+  }
+
+  /** @param {Session} current @param {string} refreshToken @returns {Promise<string>} */
+  async #spend(current, refreshToken) {
+    this.#spent.add(refreshToken);
+    if (this.#parts.loadSession && !current.renewing) {
+      // Should the page go before the answer comes, the next one knows that there is no time to lose.
+      this.#session = { ...current, renewing: true };
+      await this.#parts.onSession(this.#session);
     }
-    let answer;
-    this.#spent.add(before.refresh_token);
-    try {
-      answer = await this.#parts.spend(before.refresh_token);
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 401) await this.forget();
-      throw error;
-    }
+    const answer = await this.#parts.spend(refreshToken);
     // Logged out meanwhile: the answer must not bring the session back.
     if (!this.#session) throw noSession();
-    this.#session = { ...this.#session, ...answer };
-    this.setRemaining((answer.expires_in ?? NaN) * 1000);
-    await this.#parts.onSession(this.#session);
-    return this.#renewed(answer.access_token);
+    const { renewing, ...before } = this.#session;
+    const session = { ...before, ...answer };
+    const stored = await this.#parts.loadSession?.();
+    if (!this.#session) throw noSession();
+    if (stored && isNewer(stored, session)) {
+      // Another tab spent the same token after us, and was answered before.
+      this.#adopt(stored);
+    } else {
+      this.#session = session;
+      this.setRemaining((answer.expires_in ?? NaN) * 1000);
+      await this.#parts.onSession(session);
+    }
+    return this.#renewed(/** @type {Session} */ (this.#session ?? session).access_token);
+  }
+
+  /** Looks for what another tab has stored, at once and once more a little later. @returns {Promise<boolean>} */
+  async #findNewer() {
+    if (!this.#parts.loadSession) return false;
+    if (await this.#adoptStored()) return true;
+    await new Promise((resolve) => void this.#parts.time.after(STORED_LATE_MS, () => resolve(undefined)));
+    return this.#adoptStored();
   }
 
   /** @returns {Promise<boolean>} Whether another tab had a newer session of the same user. */
@@ -189,12 +250,18 @@ export class SessionKeeper {
     const stored = await this.#parts.loadSession?.();
     const ours = this.#session;
     if (!ours || !stored?.refresh_token || !stored.access_token) return false;
-    if (stored.refresh_token === ours.refresh_token || this.#spent.has(stored.refresh_token)) return false;
+    if (stored.refresh_token === ours.refresh_token) return false;
     if (stored.user && ours.user && stored.user.user_id !== ours.user.user_id) return false;
+    if (!(isNewer(stored, ours) ?? !this.#spent.has(stored.refresh_token))) return false;
+    this.#adopt(stored);
+    return true;
+  }
+
+  /** @param {Session} stored */
+  #adopt(stored) {
     this.#session = stored;
     // How old it is nobody says; a socket that authenticates with it will be told.
     this.#runsOutMs = Infinity;
-    return true;
   }
 
   /**
@@ -217,7 +284,12 @@ export class SessionKeeper {
   #planRenewal() {
     this.#cancelRenewal?.();
     this.#cancelRenewal = null;
-    if (!this.#renewing || this.#runsOutMs === Infinity || !this.#session?.refresh_token) return;
+    if (!this.#renewing || !this.#session?.refresh_token) return;
+    if (this.#session.renewing) {
+      this.#cancelRenewal = this.#parts.time.after(0, () => this.#renew());
+      return;
+    }
+    if (this.#runsOutMs === Infinity) return;
     const dueMs = this.#runsOutMs - this.#renewBeforeMs - this.#parts.time.now();
     this.#cancelRenewal = this.#parts.time.after(Math.max(0, dueMs), () => this.#renew());
   }
@@ -269,6 +341,20 @@ export function tokenClaims(token) {
   } catch {
     return null;
   }
+}
+
+/**
+ * Whether one state of a session is newer than another one of it.
+ *
+ * @param {Session} one
+ * @param {Session} other
+ * @returns {boolean | undefined} Undefined where that cannot be told: of two sessions, or by a server that does not count.
+ */
+function isNewer(one, other) {
+  const [sid, otherSid] = [one, other].map(({ access_token: token }) => tokenClaims(token)?.sid);
+  if (!sid || sid !== otherSid) return undefined;
+  if (typeof one.generation !== 'number' || typeof other.generation !== 'number') return undefined;
+  return one.generation > other.generation;
 }
 
 function noSession() {

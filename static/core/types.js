@@ -17,6 +17,8 @@
  * @property {User} [user]
  * @property {string} [token_type]
  * @property {number} [expires_in] Seconds the access token lives, counted from the answer.
+ * @property {number} [generation] Counts the refresh tokens of this session: of two, the one with the higher number is newer.
+ * @property {boolean} [renewing] The client's own: the refresh token may have been spent, and the answer has not come.
  */
 
 /**

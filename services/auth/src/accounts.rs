@@ -60,6 +60,8 @@ pub(crate) struct OpenSession {
     pub(crate) refresh_token: RefreshToken,
     /// Whole seconds, cut off.
     pub(crate) expires_in_s: u32,
+    /// Counts the session's refresh tokens.
+    pub(crate) generation: u32,
 }
 
 /// Who wants to register.
@@ -72,6 +74,9 @@ pub(crate) struct Newcomer<'a> {
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
+
+/// The generation of a session's first refresh token.
+const FIRST: u32 = 1;
 
 /// As much of a login as tells unknown ones apart for the limit.
 const LOGIN_KEY_CHARS: usize = 254;
@@ -118,7 +123,7 @@ impl Accounts {
         let session = SessionId::new();
         let (token, kept) = self.new_token(now)?;
         let made = self.store.create_account(&account, session, &kept).await?;
-        self.give_out(named(made)?, session, token, now)
+        self.give_out(named(made)?, session, token, FIRST, now)
     }
 
     /// Opens a session for who knows the password.
@@ -138,7 +143,7 @@ impl Accounts {
         let (token, kept) = self.new_token(now)?;
         let account = self.store.open_session(session, &kept).await?;
         let account = account.ok_or(AccountError::WrongLogin)?;
-        self.give_out(account, session.id, token, now)
+        self.give_out(account, session.id, token, FIRST, now)
     }
 
     /// Whose login and password they are. Counts wrong ones for each account and address; for who
@@ -192,7 +197,13 @@ impl Accounts {
         let now = self.clock.now();
         let (new, kept) = self.new_token(now)?;
         match self.store.rotate(TokenHash::of(token), &kept).await? {
-            Rotation::Renewed(session, account) => self.give_out(account, session, new, now),
+            Rotation::Renewed(renewed) => self.give_out(
+                renewed.account,
+                renewed.session,
+                new,
+                renewed.generation,
+                now,
+            ),
             Rotation::Reused(session) => {
                 tracing::warn!(
                     user_id = %session.user_id,
@@ -299,6 +310,7 @@ impl Accounts {
         account: Account,
         session: SessionId,
         refresh_token: RefreshToken,
+        generation: u32,
         now: UnixMs,
     ) -> Result<OpenSession, AccountError> {
         let ttl = self.settings.access_token_ttl;
@@ -313,6 +325,7 @@ impl Accounts {
             access_token,
             refresh_token,
             expires_in_s: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
+            generation,
         })
     }
 }

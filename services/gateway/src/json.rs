@@ -44,6 +44,7 @@ pub(crate) fn session(session: &auth::Session) -> Value {
         "refresh_token": session.refresh_token,
         "token_type": "Bearer",
         "expires_in": session.expires_in_s,
+        "generation": session.generation,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Sessions: families of refresh tokens, each of which works once.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -73,13 +73,21 @@ pub struct Session {
     pub user_id: UserId,
 }
 
+/// For how long a token that was traded may be traded again, and for how long whoever has a successor that was replaced is
+/// only told to look for the newer one. Longer than a client waits for an answer (10 s) and asks again.
+pub const AGAIN: Duration = Duration::from_secs(30);
+
 /// What is known of a refresh token that somebody presents.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownToken {
     /// From when on it is dead.
     pub expires_at: UnixMs,
-    /// When it was traded for its successor.
+    /// When it was first traded for a successor, or replaced.
     pub used_at: Option<UnixMs>,
+    /// When another successor of its predecessor took its place.
+    pub replaced_at: Option<UnixMs>,
+    /// Its last successor, if it has one that nobody has used.
+    pub unused_successor: Option<TokenHash>,
 }
 
 /// What becomes of a refresh token that somebody wants to trade.
@@ -87,10 +95,13 @@ pub struct KnownToken {
 pub enum Trade {
     /// It is traded for a new one.
     Renew,
-    /// It was traded before: somebody has stolen it, and which of the two is the thief nobody can
+    /// It was traded a moment ago, and its successor has not been used: the answer was lost, or another tab asked at the same
+    /// time. It is traded for another one, which replaces that successor.
+    RenewAgain(TokenHash),
+    /// It was used before: somebody has stolen it, and which of the two is the thief nobody can
     /// tell. Its session ends.
     EndSession,
-    /// It is too old.
+    /// It is too old, or it was replaced a moment ago: whoever has it may find the newer one where its clients keep it.
     Refuse,
 }
 
@@ -98,12 +109,15 @@ impl KnownToken {
     /// The rule of trading a token at `now`.
     #[must_use]
     pub fn trade(&self, now: UnixMs) -> Trade {
-        if self.used_at.is_some() {
-            Trade::EndSession
-        } else if now >= self.expires_at {
-            Trade::Refuse
-        } else {
-            Trade::Renew
+        let is_recent = |then: UnixMs| now < then + AGAIN;
+        match (self.replaced_at, self.used_at, self.unused_successor) {
+            (Some(replaced_at), _, _) if is_recent(replaced_at) => Trade::Refuse,
+            (None, Some(used_at), Some(successor)) if is_recent(used_at) => {
+                Trade::RenewAgain(successor)
+            }
+            (Some(_), _, _) | (None, Some(_), _) => Trade::EndSession,
+            (None, None, _) if now >= self.expires_at => Trade::Refuse,
+            (None, None, _) => Trade::Renew,
         }
     }
 }
@@ -124,18 +138,47 @@ mod tests {
     }
 
     #[test]
-    fn a_token_works_once_and_until_its_end() {
+    fn a_token_works_once_and_until_its_end_and_again_while_its_answer_may_be_lost() {
+        const USED: UnixMs = UnixMs(10_000);
+        const MOMENT: UnixMs = UnixMs(39_999);
+        const LATER: UnixMs = UnixMs(40_000);
+        let successor = TokenHash::of("successor");
         let fresh = KnownToken {
-            expires_at: UnixMs(1000),
+            expires_at: UnixMs(90_000),
             used_at: None,
+            replaced_at: None,
+            unused_successor: None,
         };
-        assert_eq!(fresh.trade(UnixMs(999)), Trade::Renew);
-        assert_eq!(fresh.trade(UnixMs(1000)), Trade::Refuse);
-        let used = KnownToken {
-            used_at: Some(UnixMs(5)),
+        let traded = KnownToken {
+            used_at: Some(USED),
+            unused_successor: Some(successor),
             ..fresh
         };
-        assert_eq!(used.trade(UnixMs(6)), Trade::EndSession);
-        assert_eq!(used.trade(UnixMs(2000)), Trade::EndSession);
+        let gone_on = KnownToken {
+            unused_successor: None,
+            ..traded
+        };
+        let replaced = KnownToken {
+            replaced_at: Some(USED),
+            ..gone_on
+        };
+        for (what, known, now, expected) in [
+            ("fresh", fresh, UnixMs(89_999), Trade::Renew),
+            ("too old", fresh, UnixMs(90_000), Trade::Refuse),
+            ("just traded", traded, USED, Trade::RenewAgain(successor)),
+            (
+                "still in time",
+                traded,
+                MOMENT,
+                Trade::RenewAgain(successor),
+            ),
+            ("too late", traded, LATER, Trade::EndSession),
+            ("successor used", gone_on, USED, Trade::EndSession),
+            ("just replaced", replaced, USED, Trade::Refuse),
+            ("replaced, in time", replaced, MOMENT, Trade::Refuse),
+            ("replaced long ago", replaced, LATER, Trade::EndSession),
+        ] {
+            assert_eq!(known.trade(now), expected, "{what}");
+        }
     }
 }

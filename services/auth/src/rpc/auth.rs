@@ -174,6 +174,7 @@ fn session(opened: OpenSession) -> proto::Session {
         access_token: opened.access_token,
         refresh_token: opened.refresh_token.expose().to_owned(),
         expires_in_s: opened.expires_in_s,
+        generation: opened.generation,
     }
 }
 

@@ -68,12 +68,23 @@ pub struct Credentials {
 /// What became of trading a refresh token.
 #[derive(Clone, Debug)]
 pub enum Rotation {
-    /// The new token holds, in this session.
-    Renewed(SessionId, Account),
-    /// The token had been traded before; its session is over.
+    /// The new token holds.
+    Renewed(Box<Renewed>),
+    /// The token had been used before; its session is over.
     Reused(Session),
-    /// Unknown or too old.
+    /// Unknown, too old, or replaced a moment ago.
     Dead,
+}
+
+/// A session whose refresh token was traded.
+#[derive(Clone, Debug)]
+pub struct Renewed {
+    /// Which.
+    pub session: SessionId,
+    /// Whose it is.
+    pub account: Account,
+    /// How many refresh tokens it has had.
+    pub generation: u32,
 }
 
 /// A friend request to be sent.

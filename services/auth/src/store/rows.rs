@@ -10,7 +10,7 @@ use crate::domain::{
     account::{Account, User},
     event::{AccountEvent, Place},
     friends::{Found, Friend, FriendRequest, Relationship, RequestStatus},
-    session::Session,
+    session::{KnownToken, Session, TokenHash},
 };
 
 /// Reads an id.
@@ -40,6 +40,31 @@ impl TryFrom<UserRow> for User {
             id: id(&row.user_id)?,
             username: row.username,
             name: row.name,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct TokenRow {
+    expires_at: DateTime<Utc>,
+    used_at: Option<DateTime<Utc>>,
+    replaced_at: Option<DateTime<Utc>>,
+    unused_successor: Option<Vec<u8>>,
+}
+
+impl TryFrom<TokenRow> for KnownToken {
+    type Error = sqlx::Error;
+
+    fn try_from(row: TokenRow) -> Result<Self, sqlx::Error> {
+        let hash = |bytes: Vec<u8>| match bytes.try_into() {
+            Ok(hash) => Ok(TokenHash(hash)),
+            Err(_) => Err(sqlx::Error::Decode("a hash has 32 bytes".into())),
+        };
+        Ok(Self {
+            expires_at: UnixMs::from_datetime(row.expires_at),
+            used_at: row.used_at.map(UnixMs::from_datetime),
+            replaced_at: row.replaced_at.map(UnixMs::from_datetime),
+            unused_successor: row.unused_successor.map(hash).transpose()?,
         })
     }
 }

@@ -3,14 +3,18 @@
 use futures_util::future::{join, join_all, join3};
 use tonic::Code;
 use tutti_common::status::Reason;
-use tutti_proto::{auth::RegisterRequest, friends::RequestDirection};
+use tutti_proto::{
+    auth::{LogoutRequest, RegisterRequest},
+    friends::RequestDirection,
+};
 
 use crate::common::{Person, World, assert_refused, on_both_engines, registration, request_of};
 
 on_both_engines!(
     of_many_who_want_a_name_one_gets_it,
-    a_token_spent_twice_at_once_ends_its_session,
+    of_those_who_spend_a_token_at_once_one_goes_on,
     a_renewed_token_does_not_outlive_its_session,
+    who_logs_out_while_a_token_is_renewed_is_out,
     however_many_requests_cross_there_is_one_friendship,
     answers_and_requests_leave_one_thing_between_two_users,
 );
@@ -37,20 +41,27 @@ async fn of_many_who_want_a_name_one_gets_it(world: World) {
     }
 }
 
-async fn a_token_spent_twice_at_once_ends_its_session(world: World) {
-    for round in 0..5 {
-        let name = format!("ann{round}");
-        let token = world.register(registration(&name)).await.unwrap();
-        let token = token.refresh_token;
-        let (a, b) = join(world.refresh(&token), world.refresh(&token)).await;
-        let (won, lost) = if a.is_ok() { (a, b) } else { (b, a) };
-        assert_refused(lost, Code::Unauthenticated, Reason::AuthRequired);
-        let successor = world.refresh(&won.unwrap().refresh_token).await;
-        assert_refused(successor, Code::Unauthenticated, Reason::AuthRequired);
+async fn of_those_who_spend_a_token_at_once_one_goes_on(world: World) {
+    for round in 0..3 {
+        let token = world.register(registration(&format!("ann{round}"))).await;
+        let token = token.unwrap().refresh_token;
+        let answers = join_all((0..10).map(|_| world.refresh(&token))).await;
+        let mut given = answers.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        given.sort_by_key(|session| session.generation);
+        let generations = given.iter().map(|session| session.generation);
+        assert!(generations.eq(2..12));
+        // Each but the last was replaced at once.
+        let last = given.pop().unwrap();
+        for replaced in given {
+            let answer = world.refresh(&replaced.refresh_token).await;
+            assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+        }
+        world.refresh(&last.refresh_token).await.unwrap();
     }
 }
 
 async fn a_renewed_token_does_not_outlive_its_session(world: World) {
+    let mut left = 0;
     for round in 0..20 {
         let name = format!("ann{round}");
         let used = world.register(registration(&name)).await.unwrap();
@@ -60,14 +71,49 @@ async fn a_renewed_token_does_not_outlive_its_session(world: World) {
             world.refresh(&used.refresh_token),
         )
         .await;
-        assert_refused(reused, Code::Unauthenticated, Reason::AuthRequired);
-        if let Ok(renewed) = renewed {
-            let answer = world.refresh(&renewed.refresh_token).await;
+        match (renewed, reused) {
+            // The used one came later, when its successor had been used: the session is over.
+            (Ok(renewed), reused) => {
+                assert_refused(reused, Code::Unauthenticated, Reason::AuthRequired);
+                let answer = world.refresh(&renewed.refresh_token).await;
+                assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+            }
+            // It came first, and its successor was replaced.
+            (renewed, Ok(reused)) => {
+                assert_refused(renewed, Code::Unauthenticated, Reason::AuthRequired);
+                world.refresh(&reused.refresh_token).await.unwrap();
+                left += 1;
+            }
+            (Err(_), Err(_)) => panic!("one of the two comes first"),
+        }
+    }
+    let sessions = world
+        .count("SELECT count(DISTINCT session_id) FROM refresh_tokens")
+        .await;
+    assert_eq!(sessions, left);
+}
+
+async fn who_logs_out_while_a_token_is_renewed_is_out(world: World) {
+    for round in 0..10 {
+        let session = world.register(registration(&format!("ann{round}"))).await;
+        let token = session.unwrap().refresh_token;
+        let first = world.refresh(&token).await.unwrap();
+        let logout = world.auth.clone();
+        let logout = async {
+            let request = LogoutRequest {
+                refresh_token: first.refresh_token.clone(),
+            };
+            logout.clone().logout(request).await.unwrap();
+        };
+        // As a tab does whose answer was lost while another one logs out.
+        let (again, ()) = join(world.refresh(&token), logout).await;
+        let tokens = again.into_iter().map(|again| again.refresh_token);
+        for token in tokens.chain([token, first.refresh_token.clone()]) {
+            let answer = world.refresh(&token).await;
             assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
         }
     }
-    let left = world.count("SELECT count(*) FROM refresh_tokens").await;
-    assert_eq!(left, 0);
+    assert_eq!(world.count("SELECT count(*) FROM refresh_tokens").await, 0);
 }
 
 async fn however_many_requests_cross_there_is_one_friendship(world: World) {

@@ -11,11 +11,19 @@ use crate::common::{PASSWORD, World, assert_refused, id_of, on_both_engines, reg
 on_both_engines!(
     a_refresh_token_is_traded_for_a_new_pair,
     a_token_used_twice_ends_its_session,
+    an_answer_that_was_lost_can_be_asked_for_again,
+    whoever_has_a_replaced_token_finds_the_newer_one_in_time_or_ends_the_session,
+    a_session_counts_its_tokens,
     a_refresh_token_lives_as_long_as_it_is_used,
     nonsense_is_no_refresh_token,
     logging_out_ends_one_session_and_can_be_repeated,
     dead_tokens_are_swept_until_the_end,
 );
+
+/// For how long a lost answer can be asked for again.
+const AGAIN: Duration = Duration::from_secs(30);
+
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 async fn session_id(world: &World, access_token: &str) -> String {
     let verifier = world.verifier().await;
@@ -56,13 +64,77 @@ async fn a_token_used_twice_ends_its_session(world: World) {
         session_id: session_id(&world, &first.access_token).await,
     });
     let second = world.refresh(&first.refresh_token).await.unwrap();
+    let third = world.refresh(&second.refresh_token).await.unwrap();
     let mut watch = world.watch().await;
-    for token in [&first.refresh_token, &second.refresh_token] {
-        let answer = world.refresh(token).await;
+    for session in [&first, &second, &third] {
+        let answer = world.refresh(&session.refresh_token).await;
         assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
     }
     assert_eq!(watch.next().await, Some(ended));
     world.refresh(&elsewhere.refresh_token).await.unwrap();
+    // Whether or not its successor was used, half a minute later it is too late.
+    let elsewhere = world.login("ann", PASSWORD).await.unwrap();
+    let second = world.refresh(&elsewhere.refresh_token).await.unwrap();
+    world.clock.advance(AGAIN);
+    for session in [&elsewhere, &second] {
+        let answer = world.refresh(&session.refresh_token).await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    }
+}
+
+async fn an_answer_that_was_lost_can_be_asked_for_again(world: World) {
+    let first = world.register(registration("ann")).await.unwrap();
+    let mut latest = world.refresh(&first.refresh_token).await.unwrap();
+    for _ in 0..3 {
+        world.clock.advance(AGAIN / 4);
+        let replaced = latest;
+        latest = world.refresh(&first.refresh_token).await.unwrap();
+        assert_ne!(replaced.refresh_token, latest.refresh_token);
+        assert_eq!(
+            session_id(&world, &replaced.access_token).await,
+            session_id(&world, &latest.access_token).await,
+        );
+        // Another tab may still hold it: that costs nobody the session.
+        let answer = world.refresh(&replaced.refresh_token).await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    }
+    let next = world.refresh(&latest.refresh_token).await.unwrap();
+    // Now that it has been used, the first one again is a thief's, however soon.
+    let answer = world.refresh(&first.refresh_token).await;
+    assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    let answer = world.refresh(&next.refresh_token).await;
+    assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+}
+
+async fn whoever_has_a_replaced_token_finds_the_newer_one_in_time_or_ends_the_session(
+    world: World,
+) {
+    world.register(registration("ann")).await.unwrap();
+    for (waits, lives) in [(AGAIN - A_MOMENT, true), (AGAIN, false)] {
+        let first = world.login("ann", PASSWORD).await.unwrap();
+        let stolen = world.refresh(&first.refresh_token).await.unwrap();
+        let latest = world.refresh(&first.refresh_token).await.unwrap();
+        world.clock.advance(waits);
+        let answer = world.refresh(&stolen.refresh_token).await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+        let answer = world.refresh(&latest.refresh_token).await;
+        assert_eq!(answer.is_ok(), lives, "after {waits:?}");
+    }
+}
+
+async fn a_session_counts_its_tokens(world: World) {
+    let first = world.register(registration("ann")).await.unwrap();
+    let mut generations = vec![first.generation];
+    let mut token = first.refresh_token;
+    for _ in 0..2 {
+        let replaced = world.refresh(&token).await.unwrap();
+        let renewed = world.refresh(&token).await.unwrap();
+        generations.extend([replaced.generation, renewed.generation]);
+        token = renewed.refresh_token;
+    }
+    assert_eq!(generations, [1, 2, 3, 4, 5]);
+    let elsewhere = world.login("ann", PASSWORD).await.unwrap();
+    assert_eq!(elsewhere.generation, 1);
 }
 
 async fn a_refresh_token_lives_as_long_as_it_is_used(world: World) {

@@ -1,8 +1,7 @@
 //! Accounts and sessions.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{Transaction, query, query_as, query_scalar};
 use tutti_common::{
     clock::UnixMs,
     ids::{SessionId, UserId},
@@ -22,10 +21,13 @@ use crate::{
         session::{KnownToken, NewToken, Session, TokenHash, Trade},
     },
     store::{
-        AccountStore, Credentials, Naming, NewAccount, Rotation, StoreError,
-        rows::{AccountRow, UserRow, all, id},
+        AccountStore, Credentials, Naming, NewAccount, Renewed, Rotation, StoreError,
+        rows::{AccountRow, TokenRow, UserRow, all, id},
     },
 };
+
+/// The generation of a session's first token.
+const FIRST: i32 = 1;
 
 #[async_trait]
 impl AccountStore for Queries {
@@ -44,7 +46,7 @@ impl AccountStore for Queries {
             id: session,
             user_id: account.id,
         };
-        insert_token(&mut tx, session, token).await?;
+        insert_token(&mut tx, session, token, FIRST).await?;
         let made = find_account(&mut tx, account.id).await?;
         tx.commit().named("commit").await?;
         Ok(made.map_or(Naming::NoSuchUser, Naming::Done))
@@ -98,7 +100,7 @@ impl AccountStore for Queries {
         if noted.rows_affected() == 0 {
             return Ok(None);
         }
-        insert_token(&mut tx, session, token).await?;
+        insert_token(&mut tx, session, token, FIRST).await?;
         let account = find_account(&mut tx, session.user_id).await?;
         tx.commit().named("commit").await?;
         Ok(account)
@@ -122,14 +124,10 @@ impl AccountStore for Queries {
                 tx.commit().named("commit").await?;
                 Ok(Rotation::Reused(session))
             }
-            Trade::Renew => {
-                use_token(&mut tx, old, new.created_at).await?;
-                insert_token(&mut tx, session, new).await?;
-                let account = find_account(&mut tx, session.user_id).await?;
-                tx.commit().named("commit").await?;
-                Ok(account.map_or(Rotation::Dead, |account| {
-                    Rotation::Renewed(session.id, account)
-                }))
+            Trade::Renew => self.renew(tx, session, old, new).await,
+            Trade::RenewAgain(unused) => {
+                replace_token(&mut tx, unused, new.created_at).await?;
+                self.renew(tx, session, old, new).await
             }
         }
     }
@@ -208,6 +206,30 @@ impl AccountStore for Queries {
     async fn user_by_key(&self, username_key: &str) -> Result<Option<UserId>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         Ok(find_username(&mut connection, username_key).await?)
+    }
+}
+
+impl Queries {
+    /// Trades a token for a new one.
+    async fn renew(
+        &self,
+        mut tx: Transaction<'_, Db>,
+        session: Session,
+        old: TokenHash,
+        new: &NewToken,
+    ) -> Result<Rotation, StoreError> {
+        let generation = last_generation(&mut tx, session.id).await? + 1;
+        use_token(&mut tx, old, new).await?;
+        insert_token(&mut tx, session, new, generation).await?;
+        let account = find_account(&mut tx, session.user_id).await?;
+        tx.commit().named("commit").await?;
+        Ok(account.map_or(Rotation::Dead, |account| {
+            Rotation::Renewed(Box::new(Renewed {
+                session: session.id,
+                account,
+                generation: generation.unsigned_abs(),
+            }))
+        }))
     }
 }
 
@@ -306,54 +328,94 @@ async fn find_token(
     connection: &mut Connection,
     token: TokenHash,
 ) -> Result<Option<KnownToken>, sqlx::Error> {
-    let row = query_as::<Db, (DateTime<Utc>, Option<DateTime<Utc>>)>(
-        "SELECT expires_at, used_at
-        FROM refresh_tokens
-        WHERE token_hash = $1",
+    let row = query_as::<Db, TokenRow>(
+        "SELECT token.expires_at, token.used_at, token.replaced_at, successor.token_hash AS unused_successor
+        FROM refresh_tokens AS token
+        LEFT JOIN refresh_tokens AS successor
+            ON successor.token_hash = token.successor AND successor.used_at IS NULL
+        WHERE token.token_hash = $1",
     )
     .bind(&token.0[..])
     .fetch_optional(connection)
     .named("find_token")
     .await?;
-    Ok(row.map(|(expires_at, used_at)| KnownToken {
-        expires_at: UnixMs::from_datetime(expires_at),
-        used_at: used_at.map(UnixMs::from_datetime),
-    }))
+    row.map(KnownToken::try_from).transpose()
 }
 
+/// Notes a token's successor, and when it had the first one.
 async fn use_token(
     connection: &mut Connection,
     token: TokenHash,
-    now: UnixMs,
+    successor: &NewToken,
 ) -> Result<(), sqlx::Error> {
     query(
         "UPDATE refresh_tokens
-        SET used_at = $2
+        SET used_at = COALESCE(used_at, $2),
+            successor = $3
         WHERE token_hash = $1",
     )
     .bind(&token.0[..])
-    .bind(now.to_datetime())
+    .bind(successor.created_at.to_datetime())
+    .bind(&successor.hash.0[..])
     .execute(connection)
     .named("use_token")
     .await?;
     Ok(())
 }
 
+/// A token that nobody has used gives way to another one. A process of an earlier version takes it for used.
+async fn replace_token(
+    connection: &mut Connection,
+    token: TokenHash,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    query(
+        "UPDATE refresh_tokens
+        SET used_at = $2,
+            replaced_at = $2
+        WHERE token_hash = $1",
+    )
+    .bind(&token.0[..])
+    .bind(now.to_datetime())
+    .execute(connection)
+    .named("replace_token")
+    .await?;
+    Ok(())
+}
+
+/// How many tokens a session has had.
+async fn last_generation(
+    connection: &mut Connection,
+    session: SessionId,
+) -> Result<i32, sqlx::Error> {
+    query_scalar::<Db, i32>(
+        "SELECT COALESCE(max(generation), 0)
+        FROM refresh_tokens
+        WHERE session_id = $1",
+    )
+    .bind(session.to_string())
+    .fetch_one(connection)
+    .named("last_generation")
+    .await
+}
+
 async fn insert_token(
     connection: &mut Connection,
     session: Session,
     token: &NewToken,
+    generation: i32,
 ) -> Result<(), sqlx::Error> {
     query(
         "INSERT INTO refresh_tokens
-            (token_hash, session_id, user_id, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5)",
+            (token_hash, session_id, user_id, created_at, expires_at, generation)
+        VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(&token.hash.0[..])
     .bind(session.id.to_string())
     .bind(session.user_id.to_string())
     .bind(token.created_at.to_datetime())
     .bind(token.expires_at.to_datetime())
+    .bind(generation)
     .execute(connection)
     .named("insert_token")
     .await?;
