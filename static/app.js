@@ -54,8 +54,8 @@ function end(words) {
 
 onSessionElsewhere((session) => {
   const here = current?.userId ?? null;
-  // Only who is logged in matters here: renewed tokens are read where they are needed.
   if ((session?.user?.user_id ?? null) !== here) show(session);
+  else void current?.client.heedStoredSession();
 });
 
 installAnnouncer(document.body);

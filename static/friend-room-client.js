@@ -256,6 +256,16 @@ export class FriendRoomClient extends RestApi {
   // --- The room --------------------------------------------------------------------------------------
 
   /**
+   * Another tab may have stored a session: call this when the browser says that storage has changed. What is newer is taken over,
+   * and what is older is put right through `onSession`.
+   *
+   * @returns {Promise<void>}
+   */
+  heedStoredSession() {
+    return this.#session.heedStored();
+  }
+
+  /**
    * Connects, and stays connected until {@link disconnect}, {@link logout} or the session's end.
    *
    * @returns {Promise<T.ConnectedPayload>}

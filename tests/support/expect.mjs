@@ -102,7 +102,7 @@ export function isAccount(user) {
 
 /** @param {any} session the answer of register, login and refresh */
 export function isSession(session) {
-  has(session, { user: 'object', access_token: 'string', refresh_token: 'string', expires_in: 'number' });
+  has(session, { user: 'object', access_token: 'string', refresh_token: 'string', expires_in: 'number', generation: 'number' });
   assert.equal(session.token_type, 'Bearer');
   isAccount(session.user);
 }
