@@ -2,44 +2,24 @@
 // clock of Redis all the same, which on this machine is the test's.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { connect, createRoom, eventually, login } from '../support/api.mjs';
 import { isAccepted } from '../support/expect.mjs';
 import { story } from '../support/story.mjs';
+import { aheadMs, CLOSE_MS, saidOffsetMs, wrongClock } from '../support/wall-clock.mjs';
 import { Gathering, Person } from './people.mjs';
 import { allIsWell, leave, playing, stage, users } from './stage.mjs';
 
 /** @typedef {import('./cluster.mjs').Part} Part */
-/** @typedef {import('../support/api.mjs').Connection} Connection */
-
-/** What this busy machine makes of no difference at all: the fault is sixty times that. */
-const CLOSE_MS = 50;
-
-// Debian has the library where the loader finds it by a name with `$LIB` in it, which is this program's to know.
-const LD_PRELOAD = execFileSync('faketime', ['-m', '-f', '+0s', 'printenv', 'LD_PRELOAD'], { encoding: 'utf8' }).trim();
 
 /** Starts it again on a machine whose clock is wrong. @param {Part} part @param {string} by as in `+3s` */
 async function setClockWrong(part, by) {
   await part.stop();
-  await part.start({ LD_PRELOAD, FAKETIME: by, FAKETIME_DONT_FAKE_MONOTONIC: '1', FAKETIME_DISABLE_SHM: '1' });
+  await part.start(wrongClock(by));
 }
 
 /** What a part says of its machine's clock. @param {Part} part */
 async function offsetMs(part) {
-  const [, seconds] = /^tutti_clock_offset_seconds (\S+)$/m.exec(await part.metrics()) ?? assert.fail(`${part.name} says nothing of its clock`);
-  return 1000 * Number(seconds);
-}
-
-/** How far a gateway's time is ahead of this process's, by the fastest of some probes. @param {Connection} connection */
-async function aheadMs(connection) {
-  let best = { roundTrip: Infinity, ahead: NaN };
-  for (let probe = 0; probe < 10; probe++) {
-    const sent = Date.now();
-    const { received_ms, sent_ms } = await connection.emit('ping', {});
-    const roundTrip = Date.now() - sent;
-    if (roundTrip < best.roundTrip) best = { roundTrip, ahead: (received_ms + sent_ms) / 2 - (sent + roundTrip / 2) };
-  }
-  return best.ahead;
+  return saidOffsetMs(await part.metrics()) ?? assert.fail(`${part.name} says nothing of its clock`);
 }
 
 /** @param {number} value @param {number} expected @param {string} what */

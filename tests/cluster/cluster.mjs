@@ -100,6 +100,7 @@ export class Part {
  * @property {Record<string, string | undefined>} [env] settings for every part
  * @property {keyof typeof PROXIES} [proxy]
  * @property {keyof typeof REDIS} [redis]
+ * @property {Record<string, string>} [redisEnv] what a single Redis is started with
  * @property {string} [postgres] a server to have a database in; one of its own if left out
  * @property {boolean} [wired] every link to a service goes through a {@link Wire}
  * @property {number} [port] the balancer's; a free one if left out
@@ -113,6 +114,7 @@ export async function startCluster({
   env = {},
   proxy: proxyKind = 'haproxy',
   redis: redisKind = 'single',
+  redisEnv,
   postgres: server,
   wired = false,
   port,
@@ -123,7 +125,7 @@ export async function startCluster({
   const folder = temporaryFolder('tutti-cluster');
   const key = join(folder, 'key.pem');
   writeFileSync(key, execFileSync(binary(), ['keygen'], { env: { PATH: process.env.PATH } }), { mode: 0o600 });
-  const [postgres, redis] = await Promise.all([server ? undefined : startPostgres(folder), REDIS[redisKind](folder)]);
+  const [postgres, redis] = await Promise.all([server ? undefined : startPostgres(folder), REDIS[redisKind](folder, redisEnv)]);
   const database = createDatabase(server ?? /** @type {{url: string}} */ (postgres).url);
   const databasePort = Number(new URL(database.url).port);
 

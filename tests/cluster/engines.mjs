@@ -137,9 +137,9 @@ export function ask(port, ...command) {
 
 /**
  * @param {string} folder
- * @param {{name: string, port: number, args?: string[]}} options
+ * @param {{name: string, port: number, args?: string[], env?: Record<string, string>}} options
  */
-async function startRedisServer(folder, { name, port, args = [] }) {
+async function startRedisServer(folder, { name, port, args = [], env }) {
   const home = join(folder, name);
   mkdirSync(home, { recursive: true });
   const server = new Program({
@@ -150,6 +150,7 @@ async function startRedisServer(folder, { name, port, args = [] }) {
       ...['--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0'],
       ...args,
     ],
+    env,
     log: join(folder, `${name}.log`),
   });
   const up = () => whenUp(server, async () => (await ask(port, 'PING')) !== '');
@@ -181,9 +182,9 @@ async function startRedisServer(folder, { name, port, args = [] }) {
  * @property {() => Promise<void>} stop
  */
 
-/** @param {string} folder @returns {Promise<Redis>} */
-export async function startRedis(folder) {
-  const server = await startRedisServer(folder, { name: 'redis', port: await freePort() });
+/** @param {string} folder @param {Record<string, string>} [env] @returns {Promise<Redis>} */
+export async function startRedis(folder, env) {
+  const server = await startRedisServer(folder, { name: 'redis', port: await freePort(), env });
   return {
     kind: 'single',
     url: (port = (same) => same) => `redis://127.0.0.1:${port(server.port)}`,

@@ -33,6 +33,7 @@ const METRICS = new Map([
   ['tutti_redis_reconnects_total', []],
   ['tutti_rate_limited_total', ['limit']],
   ['tutti_clock_offset_seconds', []],
+  ['tutti_clock_redis_offset_seconds', []],
   ['tutti_playback_error_seconds', ['player']],
   ['tutti_playback_dropouts_total', ['player']],
   ['tutti_client_round_trip_seconds', []],

@@ -13,8 +13,16 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 
 mod agreed;
+mod agreement;
+mod lineage;
+mod monotonic;
+mod wall;
 
-pub use agreed::{AgreedClock, Look, Looks, is_far, slewed};
+pub use agreed::{AgreedClock, is_far, slewed};
+pub use agreement::{Agreement, Answer, Event, Heard, Proposal, STEP_MS};
+pub use lineage::Lineage;
+pub use monotonic::MonotonicClock;
+pub use wall::{follow_wall_clock, report_offset};
 
 /// A moment of server time, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,14 +118,15 @@ pub trait Clock: Send + Sync + 'static {
 /// A clock that parts share.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clock.
+/// The machine's wall clock, which is set now and then while a process runs. What is to go on meanwhile goes by
+/// [`MonotonicClock`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the machine's clock"
+        reason = "the one place that reads the machine's wall clock"
     )]
     fn now(&self) -> UnixMs {
         UnixMs(Utc::now().timestamp_millis())

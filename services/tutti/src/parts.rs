@@ -9,7 +9,7 @@ use tonic::{service::Routes, transport::Uri};
 use tutti_auth::{Auth, AuthSettings, keys::SigningKeys};
 use tutti_common::{
     admin::{self, Readiness},
-    clock::{AgreedClock, SharedClock, SystemClock},
+    clock::{AgreedClock, MonotonicClock, SharedClock, SystemClock, follow_wall_clock},
     config::{Role, Secret, Settings},
     http,
     limits::{Limiter, RedisLimiter, SlidingLog},
@@ -71,7 +71,7 @@ impl Bound {
             shutdown.spawn(http::serve(admin, router, shutdown.clone()));
         }
         let redis = settings.redis_url.as_ref().map(Redis::new);
-        let clock = AgreedClock::new(Arc::new(SystemClock));
+        let clock = AgreedClock::new(machine_clock(settings));
         if let Some(redis) = &redis {
             // Accounts do without it.
             if settings.role != Role::Auth {
@@ -82,6 +82,8 @@ impl Bound {
             let _ = time.set().await;
             let kept = keep_time(time, readiness.clone(), shutdown.clone());
             shutdown.spawn(kept);
+        } else if settings.role == Role::Standalone {
+            shutdown.spawn(follow_wall_clock(clock.clone(), shutdown.clone()));
         }
         let clock: SharedClock = clock;
         let limiter: Arc<dyn Limiter> = match &redis {
@@ -180,6 +182,17 @@ impl Running {
         if let Some(database) = self.database {
             database.close().await;
         }
+    }
+}
+
+/// What a process adds an offset to.
+fn machine_clock(settings: &Settings) -> SharedClock {
+    if settings.redis_url.is_some() || settings.role == Role::Standalone {
+        Arc::new(MonotonicClock::start())
+    } else {
+        // Parts without Redis share nothing but the machine's wall clock: one that starts after a step could not
+        // agree with the others in another way.
+        Arc::new(SystemClock)
     }
 }
 

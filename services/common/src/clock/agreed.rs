@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{Clock, SharedClock, UnixMs};
@@ -75,36 +75,33 @@ impl Clock for AgreedClock {
 
 /// One look at the clock that all go by.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
-    /// When its answer was there.
-    pub at: Instant,
+#[expect(clippy::struct_field_names, reason = "the unit is in the name")]
+pub(super) struct Look {
+    /// When its answer was there, by the machine's clock, in Unix milliseconds.
+    pub(super) at_ms: f64,
     /// How far the clock was ahead of the machine's, if its answer took as long as the question.
-    pub offset_ms: f64,
+    pub(super) offset_ms: f64,
     /// How long question and answer took together.
-    pub round_trip_ms: f64,
+    pub(super) round_trip_ms: f64,
 }
 
 impl Look {
     /// How wrong its offset may be by now: all of the round trip may have been one way, and clocks drift.
-    fn doubt_ms(&self, now: Instant) -> f64 {
-        let age = now.saturating_duration_since(self.at);
-        self.round_trip_ms / 2.0 + age.as_secs_f64() * 1_000.0 * DRIFT
+    fn doubt_ms(&self, now_ms: f64) -> f64 {
+        self.round_trip_ms / 2.0 + (now_ms - self.at_ms).max(0.0) * DRIFT
     }
 }
 
 /// The last looks, of which the one with the least doubt is believed: whatever lies on the way only ever makes round
 /// trips longer.
 #[derive(Clone, Debug, Default)]
-pub struct Looks(VecDeque<Look>);
+pub(super) struct Looks(VecDeque<Look>);
 
 impl Looks {
     /// Takes in another one.
-    pub fn add(&mut self, look: Look) {
-        // Both cannot be true: one of the two clocks was set in between.
-        if self.best(look.at).is_some_and(|best| {
-            let apart = (best.offset_ms - look.offset_ms).abs();
-            apart > best.doubt_ms(look.at) + look.doubt_ms(look.at)
-        }) {
+    pub(super) fn add(&mut self, look: Look) {
+        // Both cannot be true: one of the two clocks was put right in between.
+        if self.contradiction_ms(&look, 0.0).is_some() {
             self.0.clear();
         }
         if self.0.len() == WINDOW {
@@ -113,19 +110,28 @@ impl Looks {
         self.0.push_back(look);
     }
 
+    /// By how much `look` says that the clock was set forward since the others, if it cannot be true together with
+    /// them and is more than `beyond_ms` outside of what they leave open.
+    pub(super) fn contradiction_ms(&self, look: &Look, beyond_ms: f64) -> Option<f64> {
+        let best = self.best(look.at_ms)?;
+        let apart = look.offset_ms - best.offset_ms;
+        let doubt = best.doubt_ms(look.at_ms) + look.doubt_ms(look.at_ms);
+        (apart.abs() > doubt + beyond_ms).then_some(apart)
+    }
+
     /// Forgets them all.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// How far the clock is ahead of the machine's, as well as is known.
-    #[must_use]
-    pub fn offset_ms(&self, now: Instant) -> Option<f64> {
-        self.best(now).map(|look| look.offset_ms)
+    pub(super) fn offset_ms(&self, now_ms: f64) -> Option<f64> {
+        self.best(now_ms).map(|look| look.offset_ms)
     }
 
-    fn best(&self, now: Instant) -> Option<&Look> {
-        let doubt = |look: &&Look| look.doubt_ms(now);
+    /// The look with the least doubt.
+    pub(super) fn best(&self, now_ms: f64) -> Option<&Look> {
+        let doubt = |look: &&Look| look.doubt_ms(now_ms);
         self.0
             .iter()
             .min_by(|a, b| f64::total_cmp(&doubt(a), &doubt(b)))
@@ -150,15 +156,15 @@ pub fn slewed(offset_ms: f64, to_ms: f64, passed: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::{AgreedClock, Look, Looks, slewed};
     use crate::clock::{Clock as _, ManualClock, UnixMs};
 
     /// What is seen of a clock that is ahead by `truth`, when question and answer take that long.
-    fn look(at: Instant, truth: f64, there_ms: f64, back_ms: f64) -> Look {
+    fn look(at_ms: f64, truth: f64, there_ms: f64, back_ms: f64) -> Look {
         Look {
-            at,
+            at_ms,
             offset_ms: truth + (there_ms - back_ms) / 2.0,
             round_trip_ms: there_ms + back_ms,
         }
@@ -182,21 +188,21 @@ mod tests {
 
     #[test]
     fn the_fastest_answer_is_believed() {
-        let (begin, mut looks) = (Instant::now(), Looks::default());
-        assert_eq!(looks.offset_ms(begin), None);
-        for (second, back_ms) in [9.0, 40.0, 0.3, 25.0, 700.0, 4.0].into_iter().enumerate() {
-            let at = begin + Duration::from_secs(second as u64);
-            looks.add(look(at, 3_000.0, 0.2, back_ms));
+        let mut looks = Looks::default();
+        assert_eq!(looks.offset_ms(0.0), None);
+        let mut at_ms = 0.0;
+        for back_ms in [9.0, 40.0, 0.3, 25.0, 700.0, 4.0] {
+            looks.add(look(at_ms, 3_000.0, 0.2, back_ms));
+            at_ms += 1_000.0;
         }
-        let later = begin + Duration::from_secs(6);
-        close(looks.offset_ms(later), 3_000.0, 0.051);
+        close(looks.offset_ms(at_ms), 3_000.0, 0.051);
     }
 
     #[test]
     fn a_drift_is_followed_through_jitter() {
-        let (begin, mut looks) = (Instant::now(), Looks::default());
+        let mut looks = Looks::default();
         for second in 0..600_u32 {
-            let at = begin + Duration::from_secs(second.into());
+            let at = f64::from(second) * 1_000.0;
             let truth = f64::from(second) * 0.03;
             // Every tenth is quick; the others are late by up to 13 ms.
             let late = if second % 10 == 3 {
@@ -213,9 +219,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_believed_at_once() {
-        let (begin, mut looks) = (Instant::now(), Looks::default());
-        looks.add(look(begin, 5.0, 0.1, 0.1));
-        let at = begin + Duration::from_secs(1);
+        let mut looks = Looks::default();
+        looks.add(look(0.0, 5.0, 0.1, 0.1));
+        let at = 1_000.0;
         // That slow a look says nothing against it.
         looks.add(look(at, 5.0, 0.1, 400.0));
         close(looks.offset_ms(at), 5.0, 0.1);
