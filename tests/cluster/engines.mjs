@@ -91,6 +91,12 @@ export function createDatabase(server) {
   return { url: url.href, drop: () => sql(`DROP DATABASE ${name} WITH (FORCE)`) };
 }
 
+/** What a statement answers, one value. @param {string} database @param {string} statement */
+export function query(database, statement) {
+  const psql = ['--no-psqlrc', '--quiet', '--tuples-only', '--no-align', '--command', statement, database];
+  return execFileSync('psql', psql, { stdio: 'pipe' }).toString().trim();
+}
+
 /**
  * Locks a room's row, as a slow statement of somebody else does, for so long. Resolves when it is locked.
  * @param {string} database

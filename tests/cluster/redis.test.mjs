@@ -1,7 +1,10 @@
 // Redis is the working copy: it may be emptied, killed, or stop answering.
 
 import assert from 'node:assert/strict';
+import { createRoom, eventually } from '../support/api.mjs';
+import { isProblem } from '../support/expect.mjs';
 import { story } from '../support/story.mjs';
+import { query } from './engines.mjs';
 import { OUTAGE_MS, allIsWell, gather, leave, playing, report, stage, users } from './stage.mjs';
 
 const cluster = await stage();
@@ -79,4 +82,30 @@ async function outage(gatherings) {
 function refused(gatherings) {
   const syncs = gatherings.flatMap((gathering) => gathering.syncs);
   return `${syncs.filter(({ error }) => error).length} of ${syncs.length} updates of hosts \`UNAVAILABLE\``;
+}
+
+story('it refuses to write, as a master does that has lost its replicas', async (t) => {
+  const settings = (/** @type {string} */ value) => redis.ask('CONFIG', 'SET', 'min-replicas-to-write', value);
+  t.after(() => settings('0'));
+  const [ann, ben, cat] = cast;
+  const [kept, closed] = [await createRoom(ann), await createRoom(ann)];
+  assert.equal((await ben.post('/api/v1/rooms/join', { room_id: closed.room_id })).status, 200);
+  const before = roomsInRecord();
+  await settings('1');
+  for (let round = 0; round < 5; round++) isProblem(await cat.post('/api/v1/rooms/create', {}), 503, 'UNAVAILABLE');
+  isProblem(await ann.delete(`/api/v1/rooms/${closed.room_id}`), 503, 'UNAVAILABLE');
+  isProblem(await cat.post('/api/v1/rooms/join', { room_id: closed.room_id }), 503, 'UNAVAILABLE');
+  await settings('0');
+  // What was refused can be done, and what could not be made is nowhere.
+  const since = performance.now();
+  assert.equal((await cat.post('/api/v1/rooms/join', { room_id: kept.room_id })).status, 200);
+  assert.equal((await ann.delete(`/api/v1/rooms/${closed.room_id}`)).status, 204);
+  isProblem(await cat.post('/api/v1/rooms/join', { room_id: closed.room_id }), 404, 'JOIN_FAILED');
+  await eventually(() => roomsInRecord() === before - 1, 'the record has no other rooms than before', { within: 15_000 });
+  report(t, 'Redis refuses to write', 'rooms cannot be made, joined or closed: `UNAVAILABLE`', performance.now() - since);
+  assert.deepEqual((await cat.get('/api/v1/rooms')).body.rooms.map((/** @type {any} */ { room_id }) => room_id), [kept.room_id]);
+});
+
+function roomsInRecord() {
+  return Number(query(cluster.databaseUrl, 'SELECT count(*) FROM music_rooms'));
 }

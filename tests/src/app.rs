@@ -145,6 +145,7 @@ impl Builder {
     /// Starts it, with the rooms that are in the record.
     pub async fn start(self) -> TestApp {
         let running = Running::start(&self).await;
+        running.rooms.restore_all().await.unwrap();
         let shutdown = Shutdown::new();
         let keys = ServiceKeys::ephemeral();
         let auth = auth_on(&self);
@@ -233,8 +234,6 @@ impl Running {
             let ready = move || ready.send(()).unwrap();
             shutdown.spawn(rooms.clone().run(accounts, shutdown.clone(), ready));
             is_ready.await.unwrap();
-        } else {
-            rooms.restore_all().await.unwrap();
         }
         Self {
             auth: AuthServiceClient::new(call_with(to_auth.clone(), &key)),
@@ -329,6 +328,12 @@ impl TestApp {
 
     /// The second half of that.
     pub async fn restart(&self) {
+        self.restart_without_rooms().await;
+        self.rooms().restore_all().await.unwrap();
+    }
+
+    /// The same, and no room has been brought back from the record yet.
+    pub async fn restart_without_rooms(&self) {
         self.clock.advance(Duration::from_secs(1));
         let running = Running::start(&self.shared.plan).await;
         *lock(&self.shared.running) = running;

@@ -14,6 +14,7 @@ on_both_engines! {
     a_change_that_failed_leaves_nothing_after_a_crash,
     a_room_that_could_not_be_closed_is_closed_later,
     a_room_that_is_to_end_does_not_come_back,
+    a_room_whose_return_failed_comes_back_when_it_is_asked_for,
     a_room_that_the_record_lost_ends,
     a_room_that_only_the_record_has_comes_back,
     a_record_that_is_ahead_is_caught_up_with,
@@ -200,6 +201,23 @@ async fn a_room_that_is_to_end_does_not_come_back(database: Database) {
         app.clock.advance(Duration::from_secs(5));
         app.keep_up().await;
         assert_eq!(rooms_in_record(&app).await, 0, "{step:?} {how:?}");
+    }
+}
+
+async fn a_room_whose_return_failed_comes_back_when_it_is_asked_for(database: Database) {
+    let (app, faults) = app_with_faults(&database).await;
+    let [ann, bob] = app.users(["ann", "bob"]).await;
+    for how in FAILURES {
+        let room = ann.create_room().await;
+        app.crash().await;
+        // All but this one come back.
+        faults.fail_for(&room, Step::Restore, how);
+        app.restart_without_rooms().await;
+        is_away(bob.join(&room).await);
+        faults.end();
+        let joined = bob.join(&room).await.unwrap();
+        assert_eq!(app.names_in(&joined), ["ann", "bob"], "{how:?}");
+        ann.close(&room).await.unwrap();
     }
 }
 
