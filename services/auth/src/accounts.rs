@@ -19,8 +19,9 @@ use crate::{
         session::{NewToken, RefreshToken, Session, TokenHash},
     },
     events::{self, Events},
-    keys::{PublicKey, SigningKeys},
+    keys::PublicKey,
     passwords::{HashError, Passwords},
+    published::KeyRing,
     store::{AuthStore, Naming, NewAccount, Rotation, StoreError},
     turns::Turns,
 };
@@ -85,7 +86,7 @@ const LOGIN_KEY_CHARS: usize = 254;
 #[derive(Clone)]
 pub(crate) struct Accounts {
     pub(crate) store: Arc<dyn AuthStore>,
-    pub(crate) keys: Arc<SigningKeys>,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) passwords: Passwords,
     pub(crate) limiter: Arc<dyn Limiter>,
     pub(crate) clock: SharedClock,
@@ -248,9 +249,9 @@ impl Accounts {
         Ok(self.store.users(ids).await?)
     }
 
-    /// The keys that tokens are checked with.
-    pub(crate) fn public_keys(&self) -> &[PublicKey] {
-        self.keys.public()
+    /// The keys that tokens are checked with, and the longest that a token may live.
+    pub(crate) async fn public_keys(&self) -> (Vec<PublicKey>, Duration) {
+        self.keys.told().await
     }
 
     /// Where a listener begins who wants to hear of all that happens from now on.
@@ -276,7 +277,8 @@ impl Accounts {
         if forgotten > 0 {
             tracing::info!(forgotten, "forgot expired refresh tokens");
         }
-        while self.store.forget_events(now - events::KEPT).await? > 0 {}
+        let kept_for = events::kept_for(self.settings.access_token_ttl);
+        while self.store.forget_events(now - kept_for).await? > 0 {}
         Ok(())
     }
 

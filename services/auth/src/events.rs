@@ -1,4 +1,4 @@
-//! Telling other services what they must act on. The database keeps it in order for a day, so it does not
+//! Telling other services what they must act on. The database keeps it in order for a day or longer, so it does not
 //! matter by which process it happened, nor who listened at that moment.
 
 use std::{sync::Arc, time::Duration};
@@ -15,11 +15,29 @@ use crate::{
     store::{AuthStore, StoreError},
 };
 
-/// How often is looked for what happened in other processes, while somebody listens.
+/// How often is looked for what happened in other processes, while somebody listens. As often listeners are told that they
+/// have heard everything.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long events are kept.
-pub(crate) const KEPT: Duration = Duration::from_hours(24);
+/// How long events are kept at least.
+const KEPT: Duration = Duration::from_hours(24);
+
+/// How long events are kept where access tokens live that long: a gateway that starts must hear of every session that has
+/// ended and still has a token that has not. An hour is for clocks that differ.
+pub(crate) fn kept_for(access_token_ttl: Duration) -> Duration {
+    KEPT.max(access_token_ttl + Duration::from_hours(1))
+}
+
+/// What a listener is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    /// It listens from here on.
+    Begins,
+    /// This happened.
+    Happened(AccountEvent),
+    /// Nothing else had happened when the database was asked last.
+    CaughtUp,
+}
 
 /// Where events are found. Clones share everything.
 #[derive(Clone)]
@@ -51,54 +69,65 @@ impl Events {
         self.shared.news.notify_one();
     }
 
-    /// The place `begin`, then all events after it with their places, until the end.
+    /// The place `begin`, then all events after it with their places, until the end. In between, and at least every
+    /// [`LOOK_EVERY`] while nothing happens and the database answers, that this was everything.
     pub(crate) fn listen(
         &self,
         begin: Place,
         end: CancellationToken,
-    ) -> impl Stream<Item = Result<(Place, Option<AccountEvent>), StoreError>> + Send + 'static
-    {
+    ) -> impl Stream<Item = Result<(Place, News), StoreError>> + Send + 'static {
         let events = self.clone();
-        let later = stream::try_unfold(begin, move |after| {
+        let later = stream::try_unfold((begin, false), move |(after, has_caught_up)| {
             let events = events.clone();
             async move {
-                let batch = driven(async move { events.after(after).await }).await?;
+                let batch = driven(async move {
+                    if has_caught_up {
+                        events.next_after(after).await
+                    } else {
+                        events.store.events_after(after).await
+                    }
+                });
+                let batch = batch.await?;
                 let last = batch.last().map_or(after, |(place, _)| *place);
-                Ok::<_, StoreError>(Some((stream::iter(batch.into_iter().map(Ok)), last)))
+                let is_all = batch.is_empty();
+                let told = batch
+                    .into_iter()
+                    .map(|(place, event)| (place, News::Happened(event)))
+                    .chain(is_all.then_some((last, News::CaughtUp)));
+                let told = stream::iter(told.map(Ok).collect::<Vec<_>>());
+                Ok::<_, StoreError>(Some((told, (last, is_all))))
             }
         });
-        let later = later.try_flatten();
-        stream::iter([Ok((begin, None))])
-            .chain(later.map_ok(|(place, event)| (place, Some(event))))
+        stream::iter([Ok((begin, News::Begins))])
+            .chain(later.try_flatten())
             .take_until(end.cancelled_owned())
     }
 
-    /// The next events after a place, at least one.
-    async fn after(&self, place: Place) -> Result<Vec<(Place, AccountEvent)>, StoreError> {
-        loop {
-            let events = self.store.events_after(place).await?;
-            if !events.is_empty() {
-                return Ok(events);
-            }
-            let mut latest = self.shared.latest.subscribe();
+    /// The next events after a place; none where the next look, here or of somebody else, finds none.
+    async fn next_after(&self, place: Place) -> Result<Vec<(Place, AccountEvent)>, StoreError> {
+        let mut latest = self.shared.latest.subscribe();
+        if *latest.borrow_and_update() <= place {
             tokio::select! {
-                _ = latest.wait_for(|latest| *latest > place) => {}
-                looked = self.look_beyond(place) => looked?,
+                // The sender is here: the channel is open.
+                _ = latest.changed() => {}
+                looked = self.look() => looked?,
             }
+        }
+        if *latest.borrow() > place {
+            self.store.events_after(place).await
+        } else {
+            Ok(Vec::new())
         }
     }
 
-    async fn look_beyond(&self, place: Place) -> Result<(), StoreError> {
+    /// Waits until it is time to look, and looks for all who listen.
+    async fn look(&self) -> Result<(), StoreError> {
         let _turn = self.shared.looking.lock().await;
-        loop {
-            let latest = self.store.last_event().await?;
-            if latest > place {
-                self.shared.latest.send_replace(latest);
-                return Ok(());
-            }
-            // Whatever comes first.
-            let _ = tokio::time::timeout(LOOK_EVERY, self.shared.news.notified()).await;
-        }
+        // Whatever comes first.
+        let _ = tokio::time::timeout(LOOK_EVERY, self.shared.news.notified()).await;
+        let latest = self.store.last_event().await?;
+        self.shared.latest.send_replace(latest);
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys that access tokens are signed with: Ed25519, as PKCS#8 in PEM. A file holds one; a folder
-//! holds several, for rotation: the last by file name signs, and all of them verify.
+//! holds several, for rotation: the last by file name is the newest and signs as soon as it is known everywhere
+//! ([`crate::published`]), and all of them verify.
 
 use std::{
     fs, io,
@@ -55,11 +56,24 @@ pub struct PublicKey {
     pub bytes: [u8; 32],
 }
 
-/// The key that signs, and those that verify.
+/// The keys of a process, at least one, the newest last.
 #[derive(Clone, Debug)]
-pub struct SigningKeys {
+pub struct SigningKeys(Vec<Key>);
+
+#[derive(Clone, Debug)]
+struct Key {
     signer: TokenSigner,
-    public: Vec<PublicKey>,
+    public: PublicKey,
+}
+
+impl From<&SigningKey> for Key {
+    fn from(key: &SigningKey) -> Self {
+        let public = public_key(key.verifying_key().to_bytes());
+        Self {
+            signer: TokenSigner::new(public.key_id.clone(), key),
+            public,
+        }
+    }
 }
 
 impl SigningKeys {
@@ -73,12 +87,14 @@ impl SigningKeys {
                 source,
             })?;
         }
-        let mut keys = files
+        let keys = files
             .iter()
-            .map(|file| read_key(file))
+            .map(|file| read_key(file).map(|key| Key::from(&key)))
             .collect::<Result<Vec<_>, _>>()?;
-        let signing = keys.pop().ok_or_else(|| KeyError::Empty(path.to_owned()))?;
-        Ok(Self::new(&signing, &keys))
+        if keys.is_empty() {
+            return Err(KeyError::Empty(path.to_owned()));
+        }
+        Ok(Self(keys))
     }
 
     /// Reads them, and makes one where `path` is not there yet: a file for its owner only.
@@ -104,30 +120,21 @@ impl SigningKeys {
             .map_err(|source| KeyError::Make(source.to_string()))
     }
 
-    fn new(signing: &SigningKey, others: &[SigningKey]) -> Self {
-        let public = std::iter::once(signing)
-            .chain(others)
-            .map(|key| public_key(key.verifying_key().to_bytes()))
-            .collect::<Vec<_>>();
-        Self {
-            signer: TokenSigner::new(
-                public_key(signing.verifying_key().to_bytes()).key_id,
-                signing,
-            ),
-            public,
-        }
-    }
-
-    /// Signs.
+    /// Signs with the newest key.
     #[must_use]
     pub fn signer(&self) -> &TokenSigner {
-        &self.signer
+        self.signer_of(self.0.len() - 1)
     }
 
-    /// The public halves, of the one that signs first.
+    /// Signs with the key that is there in the order of [`public`](Self::public).
+    pub(crate) fn signer_of(&self, place: usize) -> &TokenSigner {
+        &self.0[place].signer
+    }
+
+    /// The public halves, the newest last.
     #[must_use]
-    pub fn public(&self) -> &[PublicKey] {
-        &self.public
+    pub fn public(&self) -> impl ExactSizeIterator<Item = &PublicKey> {
+        self.0.iter().map(|key| &key.public)
     }
 }
 
@@ -217,7 +224,6 @@ mod tests {
         let token = keys.signer().sign(&claims).unwrap();
         let trusted = trusted
             .public()
-            .iter()
             .map(|key| (key.key_id.clone(), key.bytes))
             .collect::<Vec<_>>();
         TokenVerifier::new(&trusted).verify(&token, now) == Ok(claims)
@@ -243,7 +249,7 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let second = SigningKeys::load_or_create(&path).unwrap();
-        assert_eq!(first.public(), second.public());
+        assert!(first.public().eq(second.public()));
         assert!(signs_for(&first, &second));
         let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(left, 1);
@@ -282,7 +288,12 @@ mod tests {
         fs::write(&path, pem).unwrap();
         // RFC 8037, appendix A.1 and A.3: the same key.
         assert_eq!(
-            SigningKeys::load(&path).unwrap().public()[0].key_id,
+            SigningKeys::load(&path)
+                .unwrap()
+                .public()
+                .next()
+                .unwrap()
+                .key_id,
             "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
         );
     }

@@ -17,6 +17,7 @@ mod events;
 mod friends;
 pub mod keys;
 mod passwords;
+pub mod published;
 mod rpc;
 pub mod store;
 mod turns;
@@ -26,6 +27,8 @@ use events::Events;
 use friends::Friends;
 use keys::SigningKeys;
 use passwords::Passwords;
+use published::{KeyRing, PUBLISH_EVERY};
+use store::StoreError;
 use turns::Turns;
 
 /// The gRPC services that [`Auth::routes`] serves.
@@ -90,8 +93,13 @@ impl Auth {
             events: events.clone(),
         };
         let accounts = Accounts {
+            keys: Arc::new(KeyRing::new(
+                keys,
+                settings.access_token_ttl,
+                Arc::clone(&store),
+                Arc::clone(&clock),
+            )),
             store,
-            keys: Arc::new(keys),
             passwords: Passwords::default(),
             limiter,
             clock,
@@ -112,22 +120,50 @@ impl Auth {
         rpc::routes(&self.accounts, &self.friends, &self.end)
     }
 
-    /// Deletes expired refresh tokens and old events from time to time, until the end is asked for; then lets those go
-    /// who watch accounts. Any number of replicas may do it.
+    /// Publishes the public keys. To be called once before it serves: who meets a token of this process must find its key.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn publish_keys(&self) -> Result<(), StoreError> {
+        self.accounts.keys.publish().await
+    }
+
+    /// Publishes its keys again and again, and deletes expired refresh tokens and old events from time to time, until the
+    /// end is asked for; then lets those go who watch accounts. Any number of replicas may do it.
     pub async fn run(self, shutdown: Shutdown) {
-        let mut times = tokio::time::interval(self.accounts.settings.cleanup_interval);
-        times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = times.tick() => {}
-                () = shutdown.ending() => break,
+        let every = |period| {
+            let mut times = tokio::time::interval(period);
+            times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            times
+        };
+        let mut publish = every(PUBLISH_EVERY);
+        let mut sweep = every(self.accounts.settings.cleanup_interval);
+        let publishing = async {
+            loop {
+                publish.tick().await;
+                if let Err(error) = self.publish_keys().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot publish the signing keys; trying again later"
+                    );
+                }
             }
-            if let Err(error) = self.accounts.sweep().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot delete what is old; trying again later"
-                );
+        };
+        let sweeping = async {
+            loop {
+                sweep.tick().await;
+                if let Err(error) = self.accounts.sweep().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot delete what is old; trying again later"
+                    );
+                }
             }
+        };
+        tokio::select! {
+            () = publishing => {}
+            () = sweeping => {}
+            () = shutdown.ending() => {}
         }
         self.end.cancel();
     }

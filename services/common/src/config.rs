@@ -109,8 +109,8 @@ pub struct RawSettings {
         default_value = "./tutti-data"
     )]
     pub data_dir: String,
-    /// Ed25519 PKCS#8 PEM that signs access tokens, or a folder of them for rotation: the last by name signs
-    /// [default: made on first start in the data folder when standalone]
+    /// Ed25519 PKCS#8 PEM that signs access tokens, or a folder of them for rotation: the last by name signs, 30 s after it was
+    /// published where an older one can until then [default: made on first start in the data folder when standalone]
     #[arg(long, env, global = true, value_name = "PATH")]
     pub jwt_private_key_file: Option<String>,
     /// How long an access token lives

@@ -120,7 +120,7 @@ impl Bound {
             }
             Role::Auth => {
                 let database = parts.open_database().await?;
-                let auth = parts.auth(&database)?;
+                let auth = parts.auth(&database).await?;
                 let routes = auth.routes();
                 shutdown.spawn(auth.run(shutdown.clone()));
                 parts
@@ -286,18 +286,22 @@ impl Parts<'_> {
         Ok(database)
     }
 
-    fn auth(&self, database: &Database) -> anyhow::Result<Auth> {
+    async fn auth(&self, database: &Database) -> anyhow::Result<Auth> {
         let keys = match &self.settings.jwt_private_key_file {
             Some(path) => SigningKeys::load(path)?,
             None => SigningKeys::load_or_create(&self.settings.data_dir.join("signing-key.pem"))?,
         };
-        Ok(Auth::new(
+        let auth = Auth::new(
             database,
             keys,
             self.limiter.clone(),
             self.clock.clone(),
             AuthSettings::from(self.settings),
-        ))
+        );
+        auth.publish_keys()
+            .await
+            .context("cannot publish the signing keys")?;
+        Ok(auth)
     }
 
     /// Live state, in Redis where that is set.
@@ -355,7 +359,7 @@ impl Parts<'_> {
     async fn standalone(&self, listener: TcpListener) -> anyhow::Result<Running> {
         make_folder(&self.settings.data_dir)?;
         let database = self.open_database().await?;
-        let auth = self.auth(&database)?;
+        let auth = self.auth(&database).await?;
         let to_auth = self.in_process(auth.routes())?;
         let rooms = self.room(&database, to_auth.clone());
         let to_room = self.in_process(tutti_room::routes(rooms.clone(), self.shutdown.clone()))?;

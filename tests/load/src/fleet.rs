@@ -226,6 +226,8 @@ fn tutti(means: &Means, folder: &Path, key_file: &Path) -> Command {
         .current_dir(folder)
         .env("ADMIN_ADDR", "127.0.0.1:0")
         .env("JWT_PRIVATE_KEY_FILE", key_file)
+        // As long as the tokens that are made here: longer ones are refused.
+        .env("ACCESS_TOKEN_TTL", "2h")
         .env("RATE_ROOM_CREATIONS_PER_HOUR", "0")
         .env("RATE_SOCKET_EVENTS_PER_MINUTE", "0")
         .env("RATE_SOCKET_PINGS_PER_MINUTE", "0")

@@ -37,7 +37,7 @@ impl People {
 
     /// The public key's 32 bytes, for whoever else is to check the tokens.
     pub(crate) fn public_key(&self) -> anyhow::Result<[u8; 32]> {
-        Ok(self.keys.public().first().context("no key")?.bytes)
+        Ok(self.keys.public().next().context("no key")?.bytes)
     }
 
     pub(crate) fn token(&self, who: usize) -> anyhow::Result<String> {

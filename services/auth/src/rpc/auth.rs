@@ -27,6 +27,7 @@ use crate::{
         account::Account,
         event::{AccountEvent, Place},
     },
+    events::News,
     passwords::HashError,
 };
 
@@ -133,14 +134,16 @@ impl AuthService for AuthRpc {
         &self,
         _: Request<GetSigningKeysRequest>,
     ) -> Result<Response<GetSigningKeysResponse>, Status> {
-        let keys = self.accounts.public_keys().iter();
+        let (keys, access_token_ttl) = self.accounts.public_keys().await;
         Ok(Response::new(GetSigningKeysResponse {
             keys: keys
+                .into_iter()
                 .map(|key| proto::SigningKey {
-                    key_id: key.key_id.clone(),
+                    key_id: key.key_id,
                     public_key: key.bytes.to_vec(),
                 })
                 .collect(),
+            access_token_ttl_ms: u64::try_from(access_token_ttl.as_millis()).ok(),
         }))
     }
 
@@ -188,22 +191,33 @@ fn account(account: Account) -> proto::Account {
     }
 }
 
-fn answer((place, event): (Place, Option<AccountEvent>)) -> WatchAccountsResponse {
-    let event = event.map(|event| match event {
-        AccountEvent::SessionEnded(session) => Event::SessionEnded(proto::SessionEnded {
-            user_id: session.user_id.to_string(),
-            session_id: session.id.to_string(),
-        }),
-        AccountEvent::FriendshipEnded(user, other) => {
+fn answer((place, news): (Place, News)) -> WatchAccountsResponse {
+    let cursor = place.to_string();
+    let nothing = |caught_up| WatchAccountsResponse {
+        event: None,
+        cursor: cursor.clone(),
+        caught_up: Some(caught_up),
+    };
+    let event = match news {
+        News::Begins => return nothing(false),
+        News::CaughtUp => return nothing(true),
+        News::Happened(AccountEvent::SessionEnded(session)) => {
+            Event::SessionEnded(proto::SessionEnded {
+                user_id: session.user_id.to_string(),
+                session_id: session.id.to_string(),
+            })
+        }
+        News::Happened(AccountEvent::FriendshipEnded(user, other)) => {
             Event::FriendshipEnded(proto::FriendshipEnded {
                 user_id: user.to_string(),
                 other_user_id: other.to_string(),
             })
         }
-    });
+    };
     WatchAccountsResponse {
-        event,
-        cursor: place.to_string(),
+        event: Some(event),
+        cursor,
+        caught_up: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is kept: users, refresh tokens, friend requests, friendships. The statements are written once, in
+//! What is kept: users, refresh tokens, friend requests, friendships, public keys. The statements are written once, in
 //! `queries`, and compiled for both engines.
 
 use std::{sync::Arc, time::Duration};
@@ -10,13 +10,17 @@ use tutti_common::{
     sql::Database,
 };
 
-use crate::domain::{
-    account::{Account, DisplayName, Email, Login, User, Username},
-    event::{AccountEvent, Place},
-    friends::{
-        AskRefusal, Direction, Found, Friend, FriendRequest, RequestRefusal, RequestStatus, Search,
+use crate::{
+    domain::{
+        account::{Account, DisplayName, Email, Login, User, Username},
+        event::{AccountEvent, Place},
+        friends::{
+            AskRefusal, Direction, Found, Friend, FriendRequest, RequestRefusal, RequestStatus,
+            Search,
+        },
+        session::{NewToken, Session, TokenHash},
     },
-    session::{NewToken, Session, TokenHash},
+    published::PublishedKey,
 };
 
 mod error;
@@ -222,13 +226,29 @@ pub trait EventStore: Send + Sync + 'static {
     async fn forget_events(&self, until: UnixMs) -> Result<u64, StoreError>;
 }
 
+/// The public keys of all processes.
+#[async_trait]
+pub trait KeyStore: Send + Sync + 'static {
+    /// A process says that it has these keys at their `published_at`, which is kept from the first time. Forgets what was said
+    /// before `until`.
+    async fn publish_keys(
+        &self,
+        process_id: &str,
+        keys: &[PublishedKey],
+        until: UnixMs,
+    ) -> Result<(), StoreError>;
+
+    /// The keys that processes have said they have since then; one of several processes is there several times.
+    async fn published_keys(&self, since: UnixMs) -> Result<Vec<PublishedKey>, StoreError>;
+}
+
 /// As many pending requests are listed: more would not fit into an answer, and nobody reads them.
 pub const MAX_REQUESTS: i64 = 1_000;
 
 /// All that the service keeps.
-pub trait AuthStore: AccountStore + EventStore + FriendStore {}
+pub trait AuthStore: AccountStore + EventStore + FriendStore + KeyStore {}
 
-impl<T: AccountStore + EventStore + FriendStore> AuthStore for T {}
+impl<T: AccountStore + EventStore + FriendStore + KeyStore> AuthStore for T {}
 
 /// The store on `database`.
 #[must_use]

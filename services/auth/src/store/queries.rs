@@ -14,6 +14,9 @@ mod events;
 #[allow(clippy::duplicate_mod, reason = "compiled once for each engine")]
 #[path = "queries/friends.rs"]
 mod friends;
+#[allow(clippy::duplicate_mod, reason = "compiled once for each engine")]
+#[path = "queries/keys.rs"]
+mod keys;
 
 type Connection = <Db as Database>::Connection;
 

@@ -75,6 +75,15 @@ impl World {
     fn with(database: Database, settings: AuthSettings, clock: Arc<ManualClock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = SigningKeys::load_or_create(&folder.path().join("key.pem")).unwrap();
+        Self::with_keys(database, keys, settings, clock)
+    }
+
+    fn with_keys(
+        database: Database,
+        keys: SigningKeys,
+        settings: AuthSettings,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let limiter = Arc::new(SlidingLog::default());
         let service = Auth::new(&database, keys, limiter, clock.clone(), settings);
         let shutdown = Shutdown::new();
@@ -103,6 +112,15 @@ impl World {
     /// Another process on the same database.
     pub(crate) fn beside(&self) -> Self {
         Self::with(self.database.clone(), settings(), self.clock.clone())
+    }
+
+    /// Another process on the same database, with these keys, whose access tokens live that long.
+    pub(crate) fn beside_with(&self, keys: SigningKeys, access_token_ttl: Duration) -> Self {
+        let settings = AuthSettings {
+            access_token_ttl,
+            ..settings()
+        };
+        Self::with_keys(self.database.clone(), keys, settings, self.clock.clone())
     }
 
     pub(crate) fn time(&self) -> UnixMs {
@@ -171,7 +189,7 @@ impl World {
         let answer = self.auth.clone().watch_accounts(request).await.unwrap();
         let mut stream = answer.into_inner();
         let first = stream.message().await.unwrap().unwrap();
-        assert_eq!(first.event, None);
+        assert_eq!((first.event, first.caught_up), (None, Some(false)));
         Watch {
             stream,
             cursor: first.cursor,
@@ -206,10 +224,21 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// The next event; none where the stream has ended.
     pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            let heard = self.next_answer().await?;
+            if heard.event.is_some() {
+                return heard.event;
+            }
+        }
+    }
+
+    /// The next answer, with an event or without.
+    pub(crate) async fn next_answer(&mut self) -> Option<WatchAccountsResponse> {
         let heard = self.stream.message().await.unwrap()?;
-        self.cursor = heard.cursor;
-        heard.event
+        self.cursor.clone_from(&heard.cursor);
+        Some(heard)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::{
     task::JoinSet,
 };
 use tonic::Code;
+use tutti_auth::keys::SigningKeys;
 use tutti_common::{sql::Database, status::Reason};
 use tutti_proto::auth::{
     FriendshipEnded, LogoutRequest, SessionEnded, WatchAccountsRequest,
@@ -25,6 +26,8 @@ on_both_engines! {
     after_a_day_events_are_forgotten_and_cursors_go_on,
     a_cursor_that_is_none_is_refused,
     those_who_do_not_read_cost_the_others_nothing,
+    who_listens_is_told_that_there_was_no_more,
+    events_are_kept_as_long_as_tokens_live,
 }
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -148,6 +151,55 @@ async fn after_a_day_events_are_forgotten_and_cursors_go_on(world: World) {
     assert_eq!(watch.next().await.as_ref(), Some(&next));
     assert_eq!(anew.next().await, Some(next));
     assert!(world.shutdown.finish(Duration::from_secs(5)).await);
+}
+
+async fn who_listens_is_told_that_there_was_no_more(world: World) {
+    let since = world.now();
+    for name in ["ann", "bob"] {
+        come_and_go(&world, name).await;
+    }
+    let mut watch = world.watch_from(None, Some(since)).await;
+    let mut events = 0;
+    loop {
+        let answer = watch.next_answer().await.unwrap();
+        if answer.event.is_none() {
+            assert_eq!(answer.caught_up, Some(true));
+            break;
+        }
+        events += 1;
+    }
+    assert_eq!(
+        events, 2,
+        "all that was before, and only then that it was all"
+    );
+    // And again and again, while nothing happens.
+    for _ in 0..2 {
+        let answer = tokio::time::timeout(Duration::from_secs(5), watch.next_answer());
+        assert_eq!(answer.await.unwrap().unwrap().caught_up, Some(true));
+    }
+}
+
+async fn events_are_kept_as_long_as_tokens_live(world: World) {
+    const EVENTS: &str = "SELECT count(*) FROM account_events";
+    let folder = tempfile::tempdir().unwrap();
+    let keys = SigningKeys::load_or_create(&folder.path().join("key.pem")).unwrap();
+    let patient = world.beside_with(keys, 48 * HOUR);
+    let since = world.now();
+    come_and_go(&patient, "ann").await;
+    world.clock.advance(3 * HOUR);
+    let gone = come_and_go(&patient, "bob").await;
+    world.clock.advance(47 * HOUR);
+    patient
+        .shutdown
+        .spawn(patient.service.clone().run(patient.shutdown.clone()));
+    // No token of the first one can live any more.
+    while world.count(EVENTS).await > 1 {
+        tokio::task::yield_now().await;
+    }
+    let mut watch = patient.watch_from(None, Some(since)).await;
+    let heard = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+    assert_eq!(heard.expect("it is there still"), Some(gone));
+    assert!(patient.shutdown.finish(Duration::from_secs(5)).await);
 }
 
 async fn a_cursor_that_is_none_is_refused(world: World) {

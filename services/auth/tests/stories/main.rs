@@ -4,6 +4,7 @@ mod accounts;
 mod common;
 mod events;
 mod friends;
+mod keys;
 mod limits;
 mod races;
 mod search;
