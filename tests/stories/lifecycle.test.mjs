@@ -5,8 +5,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { api, befriend, cast, closeConnections, connect, createFriendsRoom, createRoom, login, register } from '../support/api.mjs';
-import { isAccepted, isProblem, isRoomJoined } from '../support/expect.mjs';
+import { api, befriend, cast, closeConnections, connect, connectError, createFriendsRoom, createRoom, login, register } from '../support/api.mjs';
+import { isAccepted, isProblem, isRefused, isRoomJoined } from '../support/expect.mjs';
 import { arrive, enter, playing, SONG } from '../support/scene.mjs';
 import { freePort, runTutti, startTutti, unlimited } from '../support/server.mjs';
 import { stories, story } from '../support/story.mjs';
@@ -268,6 +268,20 @@ stories('starting again', () => {
     const call = api(tutti.url);
     isProblem(await call('POST', '/api/v1/auth/refresh', { body: { refresh_token: spent } }), 401, 'AUTH_REQUIRED');
     isProblem(await call('POST', '/api/v1/auth/refresh', { body: { refresh_token: cat.refresh_token } }), 401, 'AUTH_REQUIRED');
+  });
+
+  story('a session that had ended stays so, and its access token with it', async (t) => {
+    const tutti = await own(t);
+    const ann = await register(tutti.url, 'ann');
+    const phone = await login(ann);
+    assert.equal((await api(tutti.url)('POST', '/api/v1/auth/logout', { body: { refresh_token: ann.refresh_token } })).status, 204);
+    await tutti.kill();
+    await tutti.restart();
+    isProblem(await ann.get('/api/v1/auth/me'), 401, 'AUTH_REQUIRED');
+    assert.equal((await connectError(ann)).data?.code, 'AUTH_REQUIRED');
+    const connection = await connect(phone);
+    isRefused(await connection.emit('authenticate', { token: ann.token }), 'AUTH_REQUIRED');
+    isAccepted(await connection.emit('authenticate', { token: phone.token }));
   });
 
   story('nothing that was acknowledged is lost when it is killed, and versions never go back', async (t) => {

@@ -108,6 +108,26 @@ overBothTransports('logging out', (transport) => {
     assert.deepEqual(await other.fence(), []);
     assert.equal(other.socket.connected, true);
   });
+
+  story('its access tokens are of no use any more, by REST or by a socket, and no other is harmed', async () => {
+    const ann = await register(url, 'ann');
+    const phone = await login(ann);
+    const other = await connect(phone, { transports: [transport] });
+    const before = ann.token;
+    await ann.refresh();
+    assert.equal((await logout(ann.refresh_token)).status, 204);
+    await eventually(async () => {
+      for (const token of [before, ann.token]) {
+        isProblem(await me(token), 401, 'AUTH_REQUIRED');
+        const error = await connectError(ann, { auth: { token }, transports: [transport] });
+        assert.equal(error.data?.code, 'AUTH_REQUIRED');
+        isRefused(await other.emit('authenticate', { token }), 'AUTH_REQUIRED');
+      }
+      return true;
+    }, 'they are refused', { within: 2000 });
+    isAccepted(await other.emit('authenticate', { token: phone.token }));
+    assert.equal((await me(phone.token)).status, 200);
+  });
 });
 
 stories('access tokens', () => {

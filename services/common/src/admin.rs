@@ -9,7 +9,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
-/// What a process still waits for before it can serve.
+/// What a process waits for: before it can serve at all, or because something it needs is gone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(watch::Sender<Vec<&'static str>>);
 
@@ -17,9 +17,16 @@ pub struct Readiness(watch::Sender<Vec<&'static str>>);
 const THE_END: &str = "its end";
 
 impl Readiness {
-    /// Waits for `what` from now on.
+    /// Waits for `what` from now on, until it is there.
     pub fn wait_for(&self, what: &'static str) {
-        self.0.send_modify(|missing| missing.push(what));
+        self.0.send_if_modified(|missing| {
+            let is_new = !missing.contains(&what);
+            if is_new {
+                tracing::info!("not ready: waiting for {what}");
+                missing.push(what);
+            }
+            is_new
+        });
     }
 
     /// `what` is there.
@@ -27,6 +34,9 @@ impl Readiness {
         self.0.send_if_modified(|missing| {
             let before = missing.len();
             missing.retain(|&waiting| waiting != what);
+            if missing.len() < before && missing.is_empty() {
+                tracing::info!("ready");
+            }
             missing.len() < before
         });
     }
@@ -46,6 +56,16 @@ impl Readiness {
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         self.0.borrow().clone()
+    }
+
+    /// Resolves when `what` is there.
+    pub async fn had(&self, what: &'static str) {
+        // The sender is here: the channel is open.
+        let _ = self
+            .0
+            .subscribe()
+            .wait_for(|missing| !missing.contains(&what))
+            .await;
     }
 
     /// Resolves when nothing is missing.

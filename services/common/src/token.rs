@@ -4,7 +4,7 @@
 //! The cryptography behind `jsonwebtoken` is given to it here, Ed25519 and nothing else: a token that
 //! names another algorithm finds nothing that would check it.
 
-use std::{collections::HashMap, fmt, sync::Once};
+use std::{collections::HashMap, fmt, sync::Once, time::Duration};
 
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use jsonwebtoken::{
@@ -89,6 +89,9 @@ pub enum TokenError {
     /// It was good until its `exp`.
     #[error("the token has expired")]
     Expired,
+    /// It claims more time than a token is given.
+    #[error("the token lives longer than tokens do")]
+    TooLong,
 }
 
 /// A token could not be made: a fault of ours.
@@ -131,11 +134,20 @@ impl TokenSigner {
     }
 }
 
+/// How far ahead of the verifier's clock the signer's may be, before a token that claims all of its lifetime counts as one
+/// that claims more.
+const CLOCKS_APART: Duration = Duration::from_mins(1);
+
+/// The times in a token are in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Checks access tokens against the public keys they may be signed with.
 #[derive(Clone, Debug)]
 pub struct TokenVerifier {
     keys: HashMap<String, DecodingKey>,
     rules: Validation,
+    /// How long a token may live.
+    lifetime: Option<Duration>,
 }
 
 impl TokenVerifier {
@@ -154,7 +166,16 @@ impl TokenVerifier {
                 .map(|(key_id, key)| (key_id.clone(), DecodingKey::from_ed_der(key)))
                 .collect(),
             rules,
+            lifetime: None,
         }
+    }
+
+    /// Refuses tokens that are older than `lifetime` or claim to live longer, whatever their `exp`: where the lifetime was
+    /// lowered, that holds for older tokens too, and nobody signs one for ever. `None` for any lifetime.
+    #[must_use]
+    pub fn with_lifetime(mut self, lifetime: Option<Duration>) -> Self {
+        self.lifetime = lifetime;
+        self
     }
 
     /// What `token` says, if it is one of ours and has not ended by `now`. There is no leeway: the
@@ -177,6 +198,24 @@ impl TokenVerifier {
         if now >= claims.exp {
             return Err(TokenError::Expired);
         }
+        let lifetime = self.lifetime.map(|lifetime| lifetime + SECOND);
+        lifetime.map_or(Ok(claims), |lifetime| capped(claims, lifetime, now))
+    }
+}
+
+fn capped(
+    claims: AccessClaims,
+    lifetime: Duration,
+    now: UnixMs,
+) -> Result<AccessClaims, TokenError> {
+    let is_too_long = claims.exp > claims.iat + lifetime
+        // Issued in the future.
+        || claims.exp > now + lifetime + CLOCKS_APART;
+    if is_too_long {
+        Err(TokenError::TooLong)
+    } else if now > claims.iat + lifetime {
+        Err(TokenError::Expired)
+    } else {
         Ok(claims)
     }
 }
@@ -337,6 +376,46 @@ mod tests {
         let end = UnixMs(1_704_068_100_000);
         assert!(verifier.verify(&token, UnixMs(end.0 - 1)).is_ok());
         assert_eq!(verifier.verify(&token, end), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn no_token_lives_longer_than_the_lifetime() {
+        let minutes = |minutes: u64| Duration::from_mins(minutes);
+        let signer = TokenSigner::new("one".to_owned(), &key(1));
+        let verified = |lifetime, iat: UnixMs, lives: Duration| {
+            let exp = iat + lives;
+            let claims = AccessClaims {
+                iat,
+                exp,
+                ..claims()
+            };
+            let verifier = verifier().with_lifetime(lifetime);
+            verifier
+                .verify(&signer.sign(&claims).unwrap(), NOW)
+                .map(|_| ())
+        };
+        let long = minutes(60 * 24 * 365);
+        assert_eq!(verified(None, NOW, long), Ok(()));
+        let quarter = Some(minutes(15));
+        assert_eq!(verified(quarter, NOW, minutes(15)), Ok(()));
+        assert_eq!(verified(quarter, NOW - minutes(14), minutes(15)), Ok(()));
+        assert_eq!(
+            verified(quarter, NOW, minutes(16)),
+            Err(TokenError::TooLong)
+        );
+        assert_eq!(
+            verified(quarter, NOW - minutes(16), long),
+            Err(TokenError::TooLong)
+        );
+        // The signer's clock may be ahead, and not by a year.
+        assert_eq!(verified(quarter, NOW + minutes(1), minutes(15)), Ok(()));
+        assert_eq!(
+            verified(quarter, NOW + long, minutes(15)),
+            Err(TokenError::TooLong)
+        );
+        // Lifetimes need not be whole seconds.
+        let odd = Duration::from_millis(1_500);
+        assert_eq!(verified(Some(odd), NOW, odd), Ok(()));
     }
 
     #[test]

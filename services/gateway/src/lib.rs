@@ -2,6 +2,7 @@
 //! It decides no rule and keeps nothing that another gateway would miss.
 
 mod assets;
+mod ended;
 mod fanout;
 mod fields;
 mod identity;
@@ -10,6 +11,7 @@ mod meters;
 mod origin;
 mod presence;
 mod rest;
+mod sessions;
 mod socket;
 
 use std::{sync::Arc, time::Duration};
@@ -99,8 +101,11 @@ impl std::fmt::Debug for Gateway {
 }
 
 /// What the gateway waits for before it can serve.
-const SIGNING_KEYS: &str = "the auth service";
-const ROOM_SERVICE: &str = "the room service";
+const SIGNING_KEYS: &str = "signing keys";
+const ENDED_SESSIONS: &str = "the sessions that have ended";
+const LIVE_STATE: &str = "the live state of rooms";
+
+const NEEDED: [&str; 3] = [SIGNING_KEYS, ENDED_SESSIONS, LIVE_STATE];
 
 /// How often some connections are let go.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
@@ -116,12 +121,13 @@ impl Gateway {
         readiness: Readiness,
         shutdown: Shutdown,
     ) -> Self {
-        readiness.wait_for(SIGNING_KEYS);
-        readiness.wait_for(ROOM_SERVICE);
+        for what in NEEDED {
+            readiness.wait_for(what);
+        }
         let Reach { auth, room, bus } = reach;
         Self(Arc::new(Parts {
             id: ConnectionId::new().to_string(),
-            identity: Identity::new(auth.clone(), clock.clone()),
+            identity: Identity::new(auth.clone(), clock.clone(), settings.access_token_ttl),
             fanout: Fanout::new(
                 Feeds::new(room.clone(), bus, clock.clone()),
                 clock.clone(),
@@ -175,10 +181,10 @@ impl Gateway {
         }
     }
 
-    /// Says that connections are alive and hears of ended sessions, until the end; then lets all
-    /// connections go, so that their clients find another gateway.
+    /// Says that connections are alive, and hears of ended sessions, until the end;
+    /// then lets all connections go, so that their clients find another gateway.
     pub async fn run(self) {
-        tokio::join!(presence::renew(&self), presence::hear_of_sessions(&self));
+        tokio::join!(presence::renew(&self), sessions::keep_up(&self));
         self.hub.close_all();
     }
 

@@ -1,19 +1,15 @@
-//! Telling the room service which connections are alive, and hearing of sessions that ended.
+//! Telling the room service which connections are alive.
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use tutti_common::{accounts, rpc};
-use tutti_proto::{
-    auth::watch_accounts_response::Event,
-    rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest},
-};
+use tutti_common::rpc;
+use tutti_proto::rooms::{Connection, DropConnectionsRequest, RenewConnectionsRequest};
 
-use crate::{Gateway, ROOM_SERVICE, SIGNING_KEYS, meters};
+use crate::{Gateway, LIVE_STATE, meters};
 
 /// How often connections are said to be alive; the room service believes it for 10 s.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -29,9 +25,6 @@ const BATCH: usize = 1_000;
 
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// How much earlier than this gateway a session may have ended that it hears of: clocks differ.
-const MISSED: Duration = Duration::from_mins(1);
 
 /// What many have to say at once. While one call is under way the others gather, and the next call is for
 /// all of them: a thousand who come back at the same moment need some ten calls, and one alone does not wait.
@@ -75,12 +68,12 @@ pub(crate) async fn renew(gateway: &Gateway) {
         if let Err(status) = say_measured(gateway).await {
             tracing::debug!(%status, "cannot say what listeners measure");
         }
-        // With none to report it still asks whether the room service is there.
+        // With none to report it still asks: at the beginning, whether there is live state to report to.
         let mut rest = connections.as_slice();
         loop {
             let (batch, later) = rest.split_at(rest.len().min(BATCH));
             match renew_now(gateway, batch.to_vec()).await {
-                Ok(()) => gateway.readiness.have(ROOM_SERVICE),
+                Ok(()) => gateway.readiness.have(LIVE_STATE),
                 Err(status) => {
                     tracing::warn!(%status, "cannot say which connections are alive");
                     tick.reset_after(AGAIN);
@@ -155,26 +148,4 @@ pub(crate) async fn has_gone(gateway: &Gateway, connection: Connection) {
         }
     };
     gateway.departures.say(connection, say).await;
-}
-
-/// Fetches the signing keys at the beginning, and closes the sockets of sessions that end.
-pub(crate) async fn hear_of_sessions(gateway: &Gateway) {
-    let since = gateway.clock.now() - MISSED;
-    let listen = async {
-        while gateway.identity.keys().await.is_err() {
-            tokio::time::sleep(AGAIN).await;
-        }
-        gateway.readiness.have(SIGNING_KEYS);
-        let never = accounts::hear(gateway.auth.clone(), since, async |event| {
-            if let Event::SessionEnded(ended) = event {
-                gateway.hub.close_session(&ended.session_id);
-            }
-            Ok::<_, Infallible>(())
-        });
-        match never.await {}
-    };
-    tokio::select! {
-        () = listen => {}
-        () = gateway.shutdown.ending() => {}
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tutti_common::{
-    accounts,
+    accounts::{self, News},
     clock::UnixMs,
     ids::{RoomId, UserId},
     rpc::Transport,
@@ -267,9 +267,9 @@ impl Rooms {
     /// Takes former friends out, also those who were unfriended while no room service was there.
     async fn hear_of_friendships(&self, transport: Transport, shutdown: &Shutdown) {
         let since = self.clock.now() - MISSED;
-        let listen = accounts::hear(transport, since, async |event| match event {
-            Event::FriendshipEnded(ended) => self.end_friendship(&ended).await,
-            Event::SessionEnded(_) => Ok(()),
+        let listen = accounts::hear(transport, since, async |news| match news {
+            News::Happened(Event::FriendshipEnded(ended)) => self.end_friendship(&ended).await,
+            News::Happened(Event::SessionEnded(_)) | News::CaughtUp => Ok(()),
         });
         tokio::select! {
             never = listen => match never {},

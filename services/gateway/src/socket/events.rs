@@ -21,6 +21,7 @@ use super::{Connection, Measured, packet::ClientEvent, session::Expiry};
 use crate::{
     Gateway,
     fields::{BadFields, Fields},
+    identity::IdentityError,
     json as shapes, meters,
 };
 
@@ -416,13 +417,18 @@ async fn authenticate(
     };
     let claims = match gateway.identity.verify(token).await {
         Ok(claims) if claims.sub == connection.user => claims,
-        Ok(_) | Err(crate::identity::IdentityError::Refused) => return Err(refused()),
-        Err(error @ crate::identity::IdentityError::Unavailable) => {
+        Ok(_) | Err(IdentityError::Refused) => return Err(refused()),
+        Err(error @ IdentityError::Unavailable) => {
             return Err(Fault::new(Reason::Unavailable, error.to_string()));
         }
     };
-    *expiry = Expiry::of(&claims, gateway.clock.now());
     connection.set_session(claims.sid.to_string());
+    // It may have ended just before the connection could be found in it.
+    if gateway.identity.has_ended(claims.sid) {
+        connection.close();
+        return Err(refused());
+    }
+    *expiry = Expiry::of(&claims, gateway.clock.now());
     let payload = json!({ "user_id": connection.user_id, "expires_at": claims.exp.to_rfc3339() });
     connection.send_event("authenticated", &payload);
     Ok(payload)

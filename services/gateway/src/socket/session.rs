@@ -106,6 +106,16 @@ pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Rec
     };
     let connection = Connection::new(claims.sub, claims.sid.to_string(), carrier.clone());
     gateway.hub.add(connection.clone());
+    // It may have ended just before it could be found there.
+    if gateway.identity.has_ended(claims.sid) {
+        gateway.hub.remove(connection.id);
+        let refused = IdentityError::Refused.to_string();
+        let _ = carrier.send(&packet::connect_error(
+            &refused,
+            Reason::AuthRequired.as_str(),
+        ));
+        return carrier.close(DisconnectReason::ClosingServer);
+    }
     carrier.slot().is_connected.store(true, Ordering::Release);
     send(&carrier, &packet::connected(&carrier.id()));
     Box::pin(presence::has_come(&gateway, connection.report())).await;
