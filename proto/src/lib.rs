@@ -44,12 +44,15 @@ pub use tutti::rooms::v1 as rooms;
 /// The compiled .proto files, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("descriptors");
 
+/// To ask a process for its health, which is not in our .proto files.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
 /// Whether a call may be made twice with the effect of one, as the .proto files say: `path` is
 /// `/tutti.rooms.v1.RoomService/GetRoom`.
 #[must_use]
 pub fn is_idempotent(path: &str) -> bool {
     static IDEMPOTENT: LazyLock<HashSet<String>> = LazyLock::new(idempotent_calls);
-    IDEMPOTENT.contains(path)
+    path == HEALTH || IDEMPOTENT.contains(path)
 }
 
 fn idempotent_calls() -> HashSet<String> {
@@ -105,6 +108,7 @@ mod tests {
             "/tutti.friends.v1.FriendService/CheckFriendships",
             "/tutti.rooms.v1.RoomService/JoinRoom",
             "/tutti.rooms.v1.RoomService/WatchRoom",
+            "/grpc.health.v1.Health/Check",
         ] {
             assert!(is_idempotent(call), "{call}");
         }

@@ -336,4 +336,20 @@ void describe('HAProxy looks at /readyz', async () => {
     drains.ready = true;
     await eventually(async () => (await ask(`${url}/`)).json.name === drains.name, 'back again');
   });
+
+  void test('where none is ready, they are asked all the same', async () => {
+    const { url } = balancer;
+    for (const stub of stubs) stub.ready = false;
+    // A gateway's own words are handed on, too.
+    await eventually(async () => (await ask(`${url}/readyz`)).status === 503, 'none is ready');
+    const page = await ask(`${url}/`);
+    assert.equal(page.status, 200);
+    const poll = await ask(url + POLL);
+    assert.equal(poll.status, 200);
+    const headers = { cookie: /** @type {string[]} */ (poll.headers['set-cookie'])[0].split(';')[0] };
+    for (let each = 0; each < 4; each++) {
+      assert.equal((await ask(`${url}${POLL}&sid=abc`, { headers })).json.name, poll.json.name, 'a session stays where it began');
+    }
+    for (const stub of stubs) stub.ready = true;
+  });
 });

@@ -8,6 +8,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tonic::{Code, Status, body::Body, service::Routes};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer as _, ServiceExt, util::BoxCloneSyncService};
 use tracing::Instrument as _;
 
@@ -118,6 +119,17 @@ pub fn in_process(routes: Routes, guard: &GuardLayer) -> Transport {
         service,
         |never: Infallible| match never {},
     ))
+}
+
+/// Whether a service answers, whatever it says. That it can do its work is another question: its database may be away.
+pub async fn answers(transport: &Transport) -> bool {
+    let mut health = HealthClient::new(transport.clone());
+    let said = health.check(HealthCheckRequest::default()).await;
+    match said {
+        Ok(_) => true,
+        // A service in this process has no health to tell.
+        Err(status) => !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
+    }
 }
 
 /// Names the caller and gives every call a deadline, on a clock that those called go by, too.

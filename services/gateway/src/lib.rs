@@ -5,6 +5,7 @@ mod assets;
 mod ended;
 mod fanout;
 mod fields;
+mod health;
 mod identity;
 mod json;
 mod meters;
@@ -100,12 +101,22 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
-/// What the gateway waits for before it can serve.
+/// What the gateway waits for before it can serve, and again whenever it is gone.
+const AUTH_SERVICE: &str = "the auth service";
+const ROOM_SERVICE: &str = "the room service";
+
+/// What it waits for once.
 const SIGNING_KEYS: &str = "signing keys";
 const ENDED_SESSIONS: &str = "the sessions that have ended";
 const LIVE_STATE: &str = "the live state of rooms";
 
-const NEEDED: [&str; 3] = [SIGNING_KEYS, ENDED_SESSIONS, LIVE_STATE];
+const NEEDED: [&str; 5] = [
+    AUTH_SERVICE,
+    ROOM_SERVICE,
+    SIGNING_KEYS,
+    ENDED_SESSIONS,
+    LIVE_STATE,
+];
 
 /// How often some connections are let go.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
@@ -181,10 +192,14 @@ impl Gateway {
         }
     }
 
-    /// Says that connections are alive, and hears of ended sessions, until the end;
+    /// Says that connections are alive, hears of ended sessions and looks whether the other services answer, until the end;
     /// then lets all connections go, so that their clients find another gateway.
     pub async fn run(self) {
-        tokio::join!(presence::renew(&self), sessions::keep_up(&self));
+        tokio::join!(
+            presence::renew(&self),
+            sessions::keep_up(&self),
+            health::watch(&self)
+        );
         self.hub.close_all();
     }
 
