@@ -19,8 +19,12 @@ function postgresBin() {
   return join(LIBRARY, String(versions.at(-1)), 'bin');
 }
 
-/** @param {string} folder */
-export async function startPostgres(folder) {
+/**
+ * @param {string} folder
+ * @param {{wrap?: (command: string[], identity: {uid?: number, gid?: number}) => string[]}} [options] `wrap` makes the command
+ *   one that starts it in another way, as the identity it is given
+ */
+export async function startPostgres(folder, { wrap } = {}) {
   const home = join(folder, 'postgres');
   mkdirSync(home);
   const data = join(home, 'data');
@@ -40,16 +44,17 @@ export async function startPostgres(folder) {
     fsync: 'off',
     full_page_writes: 'off',
   };
+  const command = [
+    join(bin, 'postgres'),
+    ...['-D', data, '-p', String(port)],
+    ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+  ];
   const server = new Program({
     name: 'PostgreSQL',
-    command: [
-      join(bin, 'postgres'),
-      ...['-D', data, '-p', String(port)],
-      ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-    ],
+    command: wrap ? wrap(command, identity) : command,
     log: join(folder, 'postgres.log'),
     cwd: home,
-    identity,
+    identity: wrap ? undefined : identity,
     // Its processes are in sessions of their own; they end with it, if it may tell them.
     lastResort: 'SIGQUIT',
   });

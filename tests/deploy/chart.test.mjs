@@ -124,7 +124,7 @@ void describe('every set-up', { concurrency: true }, () => {
         const container = containerOf(rendered.one('Deployment', role));
         const { startupProbe, readinessProbe, livenessProbe } = container;
         assert.deepEqual(startupProbe.httpGet, { path: '/healthz', port: 'admin' });
-        assert.deepEqual(readinessProbe.httpGet, { path: '/readyz', port: 'admin' });
+        assert.deepEqual(readinessProbe.httpGet, { path: '/readyz?exclude=writes', port: 'admin' });
         assert.deepEqual(livenessProbe.httpGet, { path: '/healthz', port: 'admin' });
         const { containerPort } = container.ports.find((/** @type {any} */ port) => port.name === 'admin');
         assert.equal(envOf(rendered.one('Deployment', role)).get('ADMIN_ADDR'), `0.0.0.0:${containerPort}`);

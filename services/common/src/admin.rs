@@ -2,12 +2,15 @@
 
 use axum::{
     Router,
+    extract::RawQuery,
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::get,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
+
+use crate::sql;
 
 /// What a process waits for: before it can serve at all, or because something it needs is gone.
 #[derive(Clone, Debug, Default)]
@@ -75,14 +78,20 @@ impl Readiness {
     }
 }
 
+/// What may be left out of an answer of `/readyz`, as `?exclude=` names it.
+const EXCLUDABLE: [(&str, &str); 1] = [("writes", sql::WRITES)];
+
 /// `/healthz` and `/readyz`.
+///
+/// `/readyz?exclude=writes` does not mind a database that takes no writes. It refuses them from all processes at once:
+/// to take those out that can still do everything else helps nobody.
 pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> Router<S> {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
             "/readyz",
-            get(move || {
-                let missing = readiness.missing();
+            get(move |RawQuery(query): RawQuery| {
+                let missing = missing_but_excluded(&readiness, query.as_deref());
                 async move {
                     if missing.is_empty() {
                         (StatusCode::OK, "ready\n".to_owned())
@@ -93,6 +102,20 @@ pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> 
                 }
             }),
         )
+}
+
+fn missing_but_excluded(readiness: &Readiness, query: Option<&str>) -> Vec<&'static str> {
+    let asked = |name| {
+        let mut pairs = query.unwrap_or_default().split('&');
+        pairs.any(|pair| pair.strip_prefix("exclude=") == Some(name))
+    };
+    let mut missing = readiness.missing();
+    for (name, what) in EXCLUDABLE {
+        if asked(name) {
+            missing.retain(|&waiting| waiting != what);
+        }
+    }
+    missing
 }
 
 /// Everything the admin address serves.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection as _, PgConnection, PgPool, SqlitePool,
+    Connection, PgConnection, PgPool, Row as _, SqliteConnection, SqlitePool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -17,6 +17,10 @@ use sqlx::{
 use tracing::Instrument as _;
 
 use crate::{config::Secret, shutdown::Shutdown};
+
+mod writes;
+
+pub use writes::WRITES;
 
 /// How long a query may wait for a connection: less than a call's deadline.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -41,6 +45,10 @@ const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// SQLite has one writer; readers run beside it.
 const SQLITE_CONNECTIONS: u32 = 4;
+
+/// To how many bytes SQLite's log of writes shrinks again that could not be put into the database while somebody read
+/// for long: what it has when nobody does.
+const WAL_BYTES: u32 = 4 * 1024 * 1024;
 
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -68,10 +76,15 @@ impl Database {
                 .journal_mode(SqliteJournalMode::Wal)
                 // In WAL a crash of the process loses nothing; a power cut may lose the last moments.
                 .synchronous(SqliteSynchronous::Normal)
-                .busy_timeout(ACQUIRE_TIMEOUT);
+                .busy_timeout(ACQUIRE_TIMEOUT)
+                .pragma("journal_size_limit", WAL_BYTES.to_string());
             let pool = SqlitePoolOptions::new()
                 .max_connections(SQLITE_CONNECTIONS)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                .after_release(|connection, _| Box::pin(is_clean_sqlite(connection)))
+                // The last one that closes takes files with it that a full disk has no room for.
+                .idle_timeout(None)
+                .max_lifetime(None)
                 .connect_with(options)
                 .await?;
             Ok(Self::Sqlite(pool))
@@ -82,8 +95,8 @@ impl Database {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 // Without a limit of its own the test would wait for a frozen server as long as there is time.
                 .test_before_acquire(false)
-                .before_acquire(|connection, _| Box::pin(answers(connection)))
-                .after_release(|connection, _| Box::pin(answers(connection)))
+                .before_acquire(|connection, _| Box::pin(is_clean(connection)))
+                .after_release(|connection, _| Box::pin(is_clean_postgres(connection)))
                 .after_connect(|connection, _| {
                     Box::pin(async move {
                         sqlx::raw_sql(SERVER_TIMEOUTS).execute(connection).await?;
@@ -142,9 +155,42 @@ impl Database {
     }
 }
 
-async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let ping = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
-    ping.unwrap_or_else(|_| Err(too_late())).map(|()| true)
+/// Whether a connection answers and is outside of a transaction. One that is not would refuse every transaction, or
+/// do within somebody else's what is asked of it next.
+async fn is_clean<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Error> {
+    in_time(connection.ping()).await?;
+    Ok(!connection.is_in_transaction())
+}
+
+/// The same for SQLite, which rolls a transaction back by itself when the disk is full. Then sqlx's ROLLBACK fails, since
+/// there is nothing to roll back, and it counts the transaction as open for ever. With an empty one its ROLLBACK
+/// succeeds. The connection is kept that way; to open another one may need room on the disk.
+async fn is_clean_sqlite(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if is_clean(connection).await? {
+        return Ok(true);
+    }
+    // Fails where the transaction is open after all.
+    let _ = sqlx::raw_sql("BEGIN").execute(&mut *connection).await;
+    // sqlx refuses this, and rolls back what it takes for open.
+    let _ = connection.begin_with("BEGIN").await;
+    is_clean(connection).await
+}
+
+/// The same for PostgreSQL, as its server has it: of a BEGIN that nobody waited for sqlx knows nothing. Within a
+/// transaction the time is that of its beginning.
+async fn is_clean_postgres(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        return Ok(false);
+    }
+    let outside = "SELECT now() = statement_timestamp()";
+    in_time(sqlx::raw_sql(outside).fetch_one(connection))
+        .await?
+        .try_get(0)
+}
+
+async fn in_time<T>(what: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let done = tokio::time::timeout(PING_TIMEOUT, what).await;
+    done.unwrap_or_else(|_| Err(too_late()))
 }
 
 fn too_late() -> sqlx::Error {
@@ -155,16 +201,6 @@ fn too_late() -> sqlx::Error {
 pub trait Statement<T>: Future<Output = Result<T, sqlx::Error>> + Sized + Send {
     /// Does it under a name, which is in the trace and in the metrics; the values are not.
     fn named(self, name: &'static str) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
-        let in_time = async move {
-            let done = tokio::time::timeout(STATEMENT_TIMEOUT, self).await;
-            done.unwrap_or_else(|_| Err(too_late()))
-        };
-        in_time.measured(name)
-    }
-
-    /// The same without an end, for what must not be given up halfway: a connection whose BEGIN nobody waited
-    /// for would go back to the pool inside of a transaction.
-    fn measured(self, name: &'static str) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
         let span = tracing::info_span!(
             "sql",
             otel.name = format_args!("sql {name}"),
@@ -172,9 +208,10 @@ pub trait Statement<T>: Future<Output = Result<T, sqlx::Error>> + Sized + Send {
         );
         async move {
             let begun = Instant::now();
-            let done = self.await;
+            let done = tokio::time::timeout(STATEMENT_TIMEOUT, self).await;
+            let done = done.unwrap_or_else(|_| Err(too_late()));
             metrics::histogram!("tutti_sql_seconds", "statement" => name).record(begun.elapsed());
-            done
+            done.inspect_err(writes::note)
         }
         .instrument(span)
     }
@@ -202,8 +239,8 @@ pub fn is_passing(error: &sqlx::Error) -> bool {
 /// Whether an engine's code says that it cannot now, though it could later.
 fn is_passing_code(code: &str) -> bool {
     match code.parse::<u32>() {
-        // SQLite's result codes; the low byte is the kind: BUSY, LOCKED, IOERR, FULL, CANTOPEN.
-        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6 | 10 | 13 | 14),
+        // SQLite's result codes; the low byte is the kind: BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
         // PostgreSQL's five characters, of which the first two are the class: a broken connection, a
         // transaction to be tried again, no resources left, ended by an operator. And 25006: a server
         // that only reads, as a replica does until it takes over.
@@ -220,7 +257,8 @@ mod tests {
     #[test]
     fn what_passes_is_told_from_what_is_wrong() {
         for code in [
-            "08006", "40P01", "53300", "57014", "57P01", "57P03", "25006", "5", "517", "1802", "13",
+            "08006", "40P01", "53300", "57014", "57P01", "57P03", "25006", "5", "517", "8", "1802",
+            "13",
         ] {
             assert!(is_passing_code(code), "{code}");
         }

@@ -283,6 +283,9 @@ impl Parts<'_> {
         self.readiness.have(DATABASE);
         self.shutdown
             .spawn(database.clone().count_connections(self.shutdown.clone()));
+        let watch = database.clone();
+        self.shutdown
+            .spawn(watch.watch_writes(self.readiness.clone(), self.shutdown.clone()));
         Ok(database)
     }
 

@@ -31,7 +31,7 @@ impl Queries {
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
-        self.pool.begin_with(BEGIN).measured("begin").await
+        self.pool.begin_with(BEGIN).named("begin").await
     }
 }
 

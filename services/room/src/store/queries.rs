@@ -228,7 +228,7 @@ fn close_reason(name: &str) -> Result<CloseReason, StoreError> {
 #[async_trait]
 impl RoomStore for SqlRooms {
     async fn insert(&self, room: &Room, first: &Seat) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
+        let mut transaction = self.pool.begin_with(BEGIN).named("begin").await?;
         sqlx::query(
             "INSERT INTO music_rooms
                  (room_id, host_id, name, is_friends_only, max_participants, current_song, playback_state, version,
@@ -296,7 +296,7 @@ impl RoomStore for SqlRooms {
         // Everybody takes rows in the same order, or two who write the same rooms would wait for each other.
         let mut rooms = rooms.iter().collect::<Vec<_>>();
         rooms.sort_unstable_by_key(|room| room.id);
-        let mut transaction = self.pool.begin_with(BEGIN).measured("begin").await?;
+        let mut transaction = self.pool.begin_with(BEGIN).named("begin").await?;
         for room in rooms {
             update_room(room, &mut *transaction).await?;
         }

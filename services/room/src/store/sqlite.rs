@@ -27,7 +27,7 @@ async fn save_both(
     seat: Bound,
     name: &'static str,
 ) -> Result<bool, sqlx::Error> {
-    let mut transaction = pool.begin_with(BEGIN).measured("begin").await?;
+    let mut transaction = pool.begin_with(BEGIN).named("begin").await?;
     let is_changed = update_room(room, &mut *transaction).await?;
     if is_changed {
         seat.execute(&mut *transaction).named(name).await?;
