@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     str::FromStr as _,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -50,8 +51,17 @@ const SQLITE_CONNECTIONS: u32 = 4;
 /// for long: what it has when nobody does.
 const WAL_BYTES: u32 = 4 * 1024 * 1024;
 
-static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
-static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static POSTGRES: LazyLock<Migrator> =
+    LazyLock::new(|| beside_newer(sqlx::migrate!("../../migrations/postgres")));
+static SQLITE: LazyLock<Migrator> =
+    LazyLock::new(|| beside_newer(sqlx::migrate!("../../migrations/sqlite")));
+
+/// During a rolling upgrade a process of this version may start again after a newer one has brought the schema further.
+/// Migrations only add, so this version can go on with it.
+fn beside_newer(mut migrator: Migrator) -> Migrator {
+    migrator.set_ignore_missing(true);
+    migrator
+}
 
 /// Connections to one of the two engines.
 #[derive(Clone, Debug)]

@@ -134,3 +134,17 @@ async fn sqlites_log_of_writes_shrinks_when_a_long_reader_is_gone() {
     assert!(shutdown.finish(Duration::from_secs(3)).await);
     pool.close().await;
 }
+
+#[tokio::test]
+async fn a_process_starts_beside_a_newer_one_that_has_brought_the_schema_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, pool) = sqlite(folder.path()).await;
+    sqlx::raw_sql(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'of a later version', TRUE, x'00', 1)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    database.migrate().await.unwrap();
+}
