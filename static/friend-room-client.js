@@ -205,7 +205,8 @@ export class FriendRoomClient extends RestApi {
 
   /**
    * @param {string} apiBase
-   * @param {{ email: string, username: string, password: string, name?: string }} account
+   * @param {{ email: string, username: string, password: string, name?: string }} account The password is sent in Unicode's NFC and
+   *   otherwise as it is: blanks around it belong to it.
    * @param {{ fetch?: typeof fetch }} [options]
    * @returns {Promise<T.Session>}
    * @throws {ApiError}

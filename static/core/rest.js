@@ -7,6 +7,13 @@ import { callJson } from './http.js';
 const API = '/api/v1';
 
 /**
+ * A password in Unicode's NFC: keyboards and systems differ in how they write the same letter. Nothing else about it is changed.
+ *
+ * @param {string} password
+ */
+const normalized = (password) => password.normalize('NFC');
+
+/**
  * The calls that need no session.
  *
  * @param {string} base
@@ -17,9 +24,17 @@ export function authCalls(base, options) {
   const post = (name, body) => callJson(base, { method: 'POST', path: `${API}/auth/${name}`, body }, options);
   return {
     /** @param {{ email: string, username: string, password: string, name?: string }} account @returns {Promise<T.Session>} */
-    register: ({ email, username, password, name }) => post('register', { email, username, password, name }),
+    register: ({ email, username, password, name }) => post('register', { email, username, password: normalized(password), name }),
     /** @param {{ login: string, password: string }} credentials @returns {Promise<T.Session>} */
-    login: ({ login, password }) => post('login', { login, password }),
+    async login({ login, password }) {
+      try {
+        return await post('login', { login, password: normalized(password) });
+      } catch (error) {
+        // Accounts of former versions have passwords as they were typed. The server replaces such a hash at this log-in.
+        if (!(error instanceof ApiError && error.status === 401) || normalized(password) === password) throw error;
+        return post('login', { login, password });
+      }
+    },
     /** @param {string} refreshToken @returns {Promise<T.Session>} */
     refresh: (refreshToken) => post('refresh', { refresh_token: refreshToken }),
     /** @param {string} refreshToken @returns {Promise<null>} */

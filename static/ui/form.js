@@ -36,7 +36,7 @@ export function formView(kind, plans, { button, submit, explain, className = 'fo
     onsubmit: (/** @type {Event} */ event) => {
       event.preventDefault();
       settle();
-      const values = Object.fromEntries(fields.map(({ name, input }) => [name, input.value.trim() || input.value]));
+      const values = Object.fromEntries(fields.map(({ name, value }) => [name, value()]));
       void busy(button, () => submit(values), (error) => {
         const { form: whole, fields: faults } = explain(error, plans.map(({ name }) => name));
         setText(problem, whole);
@@ -76,6 +76,8 @@ function fieldView(kind, plan) {
     fault);
   return {
     element, input, name: plan.name,
+    /** Blanks around it are left out, but for a password: they belong to it. */
+    value: () => (plan.type === 'password' ? input.value : input.value.trim() || input.value),
     /** @param {string} words empty when all is well */
     complain(words) {
       setText(fault, words);

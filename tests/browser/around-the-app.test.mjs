@@ -221,6 +221,43 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     await finn.page.waitForSelector(rowOf('participant', 'hal'));
   });
 
+  test('a password is what was typed, in the form as over REST', { timeout: STORY_MS }, async () => {
+    const password = '  cafe\u0301 und Tee  ';
+    const ned = await arrives('ned');
+    const { page } = ned;
+    await page.click(byId('tab-register'));
+    await page.fill(byId('register-username'), ' ned ');
+    await page.fill(byId('register-email'), ' ned@example.org ');
+    const passwords = page.locator(byId('register-password'));
+    await passwords.fill('Password123!');
+    await page.click(byId('register-submit'));
+    await page.waitForSelector(`${byId('register-password-error')}:not(:empty)`);
+    assert.match(await page.textContent(byId('register-password-error')) ?? '', /too close to a common password/);
+    await passwords.fill(password);
+    await page.click(byId('register-submit'));
+    await page.waitForSelector(byId('account-open'));
+
+    /** @param {string} login @param {string} typed */
+    const logsIn = async (login, typed) => {
+      const answer = await fetch(`${tutti.url}/api/v1/auth/login`, {
+        method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ login, password: typed }),
+      });
+      return answer.status;
+    };
+    assert.equal(await logsIn('ned', password), 200);
+    assert.equal(await logsIn('ned@example.org', password.normalize('NFC')), 200);
+    assert.equal(await logsIn('ned', password.trim()), 401);
+
+    const again = await arrives('ned');
+    await again.page.fill(byId('login-login'), ' ned ');
+    await again.page.fill(byId('login-password'), password.trim());
+    await again.page.click(byId('login-submit'));
+    await again.page.waitForSelector(`${byId('login-error')}:not(:empty)`);
+    await again.page.fill(byId('login-password'), password);
+    await again.page.click(byId('login-submit'));
+    await again.page.waitForSelector(byId('account-open'));
+  });
+
   test('a room takes as many as it was made for', { timeout: STORY_MS }, async () => {
     const [ida, jo] = await Promise.all([arrives('ida'), arrives('jo.jo')]);
     for (const one of [ida, jo]) await register(one);

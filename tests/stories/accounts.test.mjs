@@ -89,6 +89,22 @@ stories('accounts', () => {
     assert.equal((await logIn(ann.username, 'correct horse battery')).status, 401);
     assert.equal((await logIn(ann.username, 'Correct Horse Battery ')).status, 401);
     assert.equal((await logIn(ann.username, 'Correct Horse Battery')).status, 200);
+    const bob = await register(url, 'bob', { password: ' correct horse ' });
+    assert.equal((await logIn(bob.username, 'correct horse')).status, 401);
+    assert.equal((await logIn(bob.username, ' correct horse ')).status, 200);
+  });
+
+  story('a password is the same in whatever form of Unicode it is written', async () => {
+    const password = 'caf\u00e9 \u1ed1 und Tee';
+    for (const form of [password, password.normalize('NFD')]) {
+      const ann = await register(url, 'ann', { password: form });
+      assert.equal((await logIn(ann.username, password)).status, 200);
+      assert.equal((await logIn(ann.username, password.normalize('NFD'))).status, 200);
+    }
+    // Its characters are those that one sees.
+    const nine = 'éèêëüùûôó'.normalize('NFD');
+    isProblem(await signUp({ password: nine }), 422, 'INVALID_REQUEST', ['password']);
+    assert.equal((await signUp({ password: `${nine}ò` })).status, 201);
   });
 
   story('a taken username is a conflict in any case', async () => {
@@ -142,8 +158,20 @@ stories('accounts', () => {
 
   story('passwords need no mixture of characters, but may not be common', async () => {
     assert.equal((await signUp({ password: 'onlylowercaseletters' })).status, 201);
-    for (const password of ['password123', '1234567890', 'qwertyuiop', 'Password123']) {
-      isProblem(await signUp({ password }), 422, 'INVALID_REQUEST', ['password']);
+    for (const password of ['correct horse battery', 'tusk-lilac-orbit', '7#kQz!m2Wp', 'f3c1a9d07be2']) {
+      assert.equal((await signUp({ password })).status, 201, password);
+    }
+    for (const [why, ...passwords] of [
+      [/too common/, 'password123', '1234567890', '1111111111', 'qwertyuiop', 'Password123'],
+      [/too close to a common/, 'password123456', 'Password123!', 'P@ssw0rd123', 'dragondragon!', 'tutti!!2026'],
+      [/too simple a pattern/, 'abcdefghijkl!', 'xkcd?xkcd?xkcd?', 'qwerty-1234-asdf'],
+      [/too close to your username/, 'Lovelace1815!'],
+    ]) {
+      for (const password of passwords) {
+        const answer = await signUp({ name: 'Ada Lovelace', password });
+        isProblem(answer, 422, 'INVALID_REQUEST', ['password']);
+        assert.match(answer.body.errors[0].message, /** @type {RegExp} */ (why), String(password));
+      }
     }
   });
 

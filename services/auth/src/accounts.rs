@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio_util::task::TaskTracker;
 use tutti_common::{
     clock::{SharedClock, UnixMs},
     config::Secret,
@@ -16,13 +17,14 @@ use crate::{
     domain::{
         account::{Account, Login, Registration, User, Username},
         event::Place,
+        password::normalized,
         session::{NewToken, RefreshToken, Session, TokenHash},
     },
     events::{self, Events},
     keys::PublicKey,
-    passwords::{HashError, Passwords},
+    passwords::{HashError, Passwords, Verdict},
     published::KeyRing,
-    store::{AuthStore, Naming, NewAccount, Rotation, StoreError},
+    store::{AuthStore, Credentials, Naming, NewAccount, Rotation, StoreError},
     turns::Turns,
 };
 
@@ -93,6 +95,8 @@ pub(crate) struct Accounts {
     pub(crate) settings: AuthSettings,
     pub(crate) events: Events,
     pub(crate) turns: Turns,
+    /// What nobody waits for.
+    pub(crate) background: TaskTracker,
 }
 
 impl Accounts {
@@ -175,17 +179,43 @@ impl Accounts {
             _ => Some(self.turns.wait(&key).await),
         };
         self.limiter.check(&key, rule, self.clock.now()).await?;
-        let (user_id, hash) = known
-            .map(|known| (known.user_id, known.password_hash))
-            .unzip();
-        let right = self.passwords.verify(password, hash).await?;
-        match user_id {
-            Some(user_id) if right => Ok(user_id),
-            Some(_) | None => {
+        let hash = known.as_ref().map(|known| known.password_hash.clone());
+        let verdict = self.passwords.verify(password.clone(), hash).await?;
+        match (known, verdict) {
+            (Some(known), Verdict::Right) => Ok(known.user_id),
+            (Some(known), Verdict::RightButOutdated) => {
+                let user_id = known.user_id;
+                self.hash_again(known, password);
+                Ok(user_id)
+            }
+            (Some(_), Verdict::Wrong) | (None, _) => {
                 self.limiter.take(&key, rule, self.clock.now()).await?;
                 Err(AccountError::WrongLogin)
             }
         }
+    }
+
+    /// Replaces an outdated hash by one of today. The log-in neither waits for it nor fails with it: the next one tries again.
+    fn hash_again(&self, known: Credentials, password: Secret) {
+        let accounts = self.clone();
+        self.background.spawn(async move {
+            if let Err(error) = accounts.replace_hash(&known, &password).await {
+                tracing::warn!(
+                    user_id = %known.user_id,
+                    error = &error as &dyn std::error::Error,
+                    "cannot replace an outdated password hash; the next log-in tries again"
+                );
+            }
+        });
+    }
+
+    async fn replace_hash(
+        &self,
+        known: &Credentials,
+        password: &Secret,
+    ) -> Result<(), AccountError> {
+        let hash = self.passwords.hash(normalized(password)).await?;
+        Ok(self.store.replace_password_hash(known, &hash).await?)
     }
 
     /// Trades a refresh token for a new pair.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tutti_common::{
     clock::SharedClock,
     config::{Rates, Settings},
@@ -106,6 +106,7 @@ impl Auth {
             settings,
             events,
             turns: Turns::default(),
+            background: TaskTracker::new(),
         };
         Self {
             accounts,
@@ -129,7 +130,8 @@ impl Auth {
     }
 
     /// Publishes its keys again and again, and deletes expired refresh tokens and old events from time to time, until the
-    /// end is asked for; then lets those go who watch accounts. Any number of replicas may do it.
+    /// end is asked for; then lets those go who watch accounts, and waits for what log-ins left to be done. Any number of
+    /// replicas may do it.
     pub async fn run(self, shutdown: Shutdown) {
         let every = |period| {
             let mut times = tokio::time::interval(period);
@@ -166,5 +168,7 @@ impl Auth {
             () = shutdown.ending() => {}
         }
         self.end.cancel();
+        self.accounts.background.close();
+        self.accounts.background.wait().await;
     }
 }

@@ -13,6 +13,8 @@ use argon2::{
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tutti_common::config::Secret;
 
+use crate::domain::password::normalized;
+
 /// argon2id with 19 MiB, 2 passes, 1 lane: the OWASP Password Storage Cheat Sheet's first setting.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
@@ -29,6 +31,17 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
 /// How long a password may wait for its turn: less than the deadline of the calls that hash one
 /// (`rpc::HASHING_DEADLINE`), since nobody is there for the answer after that.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What comes of checking a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is not the one.
+    Wrong,
+    /// It is the one.
+    Right,
+    /// It is the one, but today it would be hashed with more work, or in NFC.
+    RightButOutdated,
+}
 
 /// Why a password was not hashed.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +84,7 @@ impl Default for Passwords {
 }
 
 impl Passwords {
-    /// The hash to keep, in the PHC string format.
+    /// The hash to keep of a password in NFC, in the PHC string format.
     pub(crate) async fn hash(&self, password: Secret) -> Result<String, HashError> {
         let turn = self.turn().await?;
         tokio::task::spawn_blocking(move || {
@@ -90,22 +103,37 @@ impl Passwords {
         .await?
     }
 
-    /// Whether `password` is the one that `hash` was made of; no hash, no match, after the same time.
+    /// Whether `password` is the one that `hash` was made of; no hash, no match, after the same time. It is tried in NFC, and
+    /// as it came where that differs: hashes of former versions were made of passwords as they came.
     pub(crate) async fn verify(
         &self,
         password: Secret,
         hash: Option<String>,
-    ) -> Result<bool, HashError> {
+    ) -> Result<Verdict, HashError> {
         let turn = self.turn().await?;
         tokio::task::spawn_blocking(move || {
+            // Until the work is done, whichever way it ends.
+            let _turn = turn;
             let known = hash.is_some();
             let kept = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
             let params = Params::try_from(&kept)?;
             let salt = kept.salt.ok_or(password_hash::Error::SaltInvalid)?;
-            let derived = derive(&password, &salt, params)?;
-            drop(turn);
             // Outputs are compared in constant time.
-            Ok(known && kept.hash == Some(derived))
+            let is_made_of = |password: &Secret| -> Result<bool, HashError> {
+                Ok(kept.hash == Some(derive(password, &salt, params.clone())?) && known)
+            };
+            let normalized = normalized(&password);
+            if is_made_of(&normalized)? {
+                Ok(if is_weak(&kept, &params) {
+                    Verdict::RightButOutdated
+                } else {
+                    Verdict::Right
+                })
+            } else if normalized.expose() != password.expose() && is_made_of(&password)? {
+                Ok(Verdict::RightButOutdated)
+            } else {
+                Ok(Verdict::Wrong)
+            }
         })
         .await?
     }
@@ -116,6 +144,16 @@ impl Passwords {
             .await
             .map_err(|_| HashError::Busy)??)
     }
+}
+
+/// Whether a hash costs who guesses its password less than one that is made today. More memory makes up for fewer passes, and
+/// nothing for less memory.
+fn is_weak(hash: &PasswordHash, params: &Params) -> bool {
+    let work = |memory: u32, passes: u32| u64::from(memory) * u64::from(passes);
+    hash.algorithm != Algorithm::Argon2id.ident()
+        || hash.version != Some(Version::V0x13.into())
+        || params.m_cost() < MEMORY_KIB
+        || work(params.m_cost(), params.t_cost()) < work(MEMORY_KIB, PASSES)
 }
 
 /// argon2id, version 0x13, of a password.
@@ -144,7 +182,7 @@ mod tests {
     use tokio::sync::Semaphore;
     use tutti_common::config::Secret;
 
-    use super::{HashError, LANES, MEMORY_KIB, NOBODY, PASSES, Passwords};
+    use super::{HashError, LANES, MEMORY_KIB, NOBODY, PASSES, Passwords, Verdict, is_weak};
 
     #[tokio::test]
     async fn a_hash_fits_its_password_only() {
@@ -156,12 +194,35 @@ mod tests {
             "{hash}"
         );
         assert_ne!(hash, passwords.hash(secret("correct horse")).await.unwrap());
-        let verify = |text, hash| passwords.verify(secret(text), hash);
-        assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
-        assert!(!verify("correct house", Some(hash)).await.unwrap());
-        assert!(!verify("correct horse", None).await.unwrap());
-        let broken = verify("correct horse", Some("plain".to_owned())).await;
-        assert!(matches!(broken, Err(HashError::Read(_))));
+        for (text, hash, verdict) in [
+            ("correct horse", Some(hash.clone()), Verdict::Right),
+            ("correct house", Some(hash.clone()), Verdict::Wrong),
+            ("correct horse ", Some(hash), Verdict::Wrong),
+            ("correct horse", None, Verdict::Wrong),
+        ] {
+            let verified = passwords.verify(secret(text), hash).await;
+            assert_eq!(verified.unwrap(), verdict, "{text:?}");
+        }
+        let broken = passwords.verify(secret("correct horse"), Some("plain".to_owned()));
+        assert!(matches!(broken.await, Err(HashError::Read(_))));
+    }
+
+    #[test]
+    fn a_hash_that_costs_less_than_todays_is_weak() {
+        for (params, weak) in [
+            ("argon2id$v=19$m=19456,t=2,p=1", false),
+            ("argon2id$v=19$m=47104,t=1,p=1", false),
+            ("argon2id$v=19$m=65536,t=3,p=4", false),
+            ("argon2id$v=19$m=19456,t=1,p=1", true),
+            ("argon2id$v=19$m=12288,t=3,p=1", true),
+            ("argon2id$v=16$m=19456,t=2,p=1", true),
+            ("argon2i$v=19$m=19456,t=2,p=1", true),
+        ] {
+            let hash = format!("${params}${}", NOBODY.splitn(5, '$').nth(4).unwrap());
+            let hash = PasswordHash::new(&hash).unwrap();
+            let costs = Params::try_from(&hash).unwrap();
+            assert_eq!(is_weak(&hash, &costs), weak, "{params}");
+        }
     }
 
     #[test]

@@ -212,7 +212,8 @@ impl Registration {
         let mut wrong = Vec::new();
         let checked_email = keep(&mut wrong, "email", Email::parse(email));
         let checked_username = keep(&mut wrong, "username", Username::parse(username));
-        let password = NewPassword::parse(password, &[email, username]);
+        let known = [email, username, name.unwrap_or_default()];
+        let password = NewPassword::parse(password, &known);
         let password = keep(&mut wrong, "password", password);
         let name = name.map(DisplayName::parse).transpose();
         let name = keep(&mut wrong, "name", name);

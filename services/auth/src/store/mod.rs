@@ -131,6 +131,13 @@ pub trait AccountStore: Send + Sync + 'static {
     /// What to check somebody's password against.
     async fn credentials(&self, login: &Login) -> Result<Option<Credentials>, StoreError>;
 
+    /// Puts another hash of the same password in the place of the one that is `known`, unless that has changed meanwhile.
+    async fn replace_password_hash(
+        &self,
+        known: &Credentials,
+        hash: &str,
+    ) -> Result<(), StoreError>;
+
     /// Opens a session; none where there is no such user. Notes it as the last log-in.
     async fn open_session(
         &self,

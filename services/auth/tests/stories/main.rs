@@ -6,6 +6,7 @@ mod events;
 mod friends;
 mod keys;
 mod limits;
+mod passwords;
 mod races;
 mod search;
 mod sessions;

@@ -81,6 +81,26 @@ impl AccountStore for Queries {
         }))
     }
 
+    async fn replace_password_hash(
+        &self,
+        known: &Credentials,
+        hash: &str,
+    ) -> Result<(), StoreError> {
+        query(
+            "UPDATE users
+            SET password_hash = $3
+            WHERE user_id = $1
+                AND password_hash = $2",
+        )
+        .bind(known.user_id.to_string())
+        .bind(&known.password_hash)
+        .bind(hash)
+        .execute(&self.pool)
+        .named("replace_password_hash")
+        .await?;
+        Ok(())
+    }
+
     async fn open_session(
         &self,
         session: Session,
