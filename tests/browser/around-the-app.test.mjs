@@ -232,7 +232,7 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     await passwords.fill('Password123!');
     await page.click(byId('register-submit'));
     await page.waitForSelector(`${byId('register-password-error')}:not(:empty)`);
-    assert.match(await page.textContent(byId('register-password-error')) ?? '', /too close to a common password/);
+    assert.match(await page.textContent(byId('register-password-error')) ?? '', /Too close to a common password/);
     await passwords.fill(password);
     await page.click(byId('register-submit'));
     await page.waitForSelector(byId('account-open'));

@@ -155,12 +155,15 @@ fn variations(password: &str) -> Vec<String> {
         for end in (0..=after).take_while(|end| start + end < NewPassword::MIN) {
             let text = chars.get(start..chars.len() - end).unwrap_or_default();
             let text = text.iter().collect::<String>();
-            let mut block = unrepeated(&text);
-            if block.len() < text.len() {
-                block = block.trim_matches(|c: char| !c.is_alphabetic()).to_owned();
-            }
-            found.extend(['i', 'l'].map(|one| without_look_alikes(&block, one)));
-            found.extend([text, block]);
+            let repeated = unrepeated(&text);
+            let block = if repeated.len() < text.len() {
+                repeated.trim_matches(|c: char| !c.is_alphabetic())
+            } else {
+                &text
+            };
+            found.extend(['i', 'l'].map(|one| without_look_alikes(block, one)));
+            found.push(block.to_owned());
+            found.push(text);
         }
     }
     found
