@@ -14,7 +14,7 @@ import { authCalls, RestApi } from './core/rest.js';
 import { RoomLink } from './core/room-link.js';
 import { SessionKeeper } from './core/session.js';
 import { systemTime } from './core/time.js';
-import { browserLocks, endpoints, loadIo, watchAnswers, watchWake } from './platform.js';
+import { browserLocks, endpoints, loadIo, watchAnswers, watchWake, whyRefused } from './platform.js';
 
 export { ApiError, ServerClock, SocketError, syncPlayback };
 
@@ -59,6 +59,8 @@ export class FriendRoomClient extends RestApi {
   onRoomTiming = null;
   /** @type {((state: T.ConnectionState, reason: string) => void) | null} */
   onConnectionChange = null;
+  /** The server does not take pages of this origin: `FORBIDDEN`, and what whoever runs it has to set. The attempts go on. @type {((error: T.ErrorPayload) => void) | null} */
+  onConnectionRefused = null;
   /** The tokens were rotated, or (null) the session is gone: store or forget them. @type {((session: T.Session | null) => unknown) | null} */
   onSession = null;
   /** What went wrong where nobody was waiting for an answer. @type {((error: T.ErrorPayload) => void) | null} */
@@ -133,6 +135,8 @@ export class FriendRoomClient extends RestApi {
         forceNew: true,
         timeout: 10_000,
       }),
+      whyRefused: () => whyRefused(`${socketUrl()}${socketPath()}`, options.fetch),
+      onRefused: (error) => this.#notify('onConnectionRefused', asErrorPayload(error)),
       onEvent: (name, payload) => this.#received(name, payload),
       onUp: (hello) => this.#up(hello),
       onDown: () => {
@@ -271,7 +275,7 @@ export class FriendRoomClient extends RestApi {
    *
    * @returns {Promise<T.ConnectedPayload>}
    * @throws {Error} `AUTH_REQUIRED` where the session is dead; `UNAVAILABLE` after 20 s without success,
-   *   while the attempts go on.
+   *   and `FORBIDDEN` as soon as the server says that it takes no pages of this origin, while the attempts go on.
    */
   connect() {
     this.#unwatch ??= this.#watch();
@@ -439,7 +443,7 @@ export class FriendRoomClient extends RestApi {
   /**
    * Calls one of the callbacks. What it throws is its own affair, and must not stop ours.
    *
-   * @param {'onRoomStateChange' | 'onUserJoined' | 'onUserLeft' | 'onHostChanged' | 'onRoomJoined' | 'onRoomLeft' | 'onRoomClosed' | 'onRoomTiming' | 'onConnectionChange' | 'onError'} name
+   * @param {'onRoomStateChange' | 'onUserJoined' | 'onUserLeft' | 'onHostChanged' | 'onRoomJoined' | 'onRoomLeft' | 'onRoomClosed' | 'onRoomTiming' | 'onConnectionChange' | 'onConnectionRefused' | 'onError'} name
    * @param {...any} args
    */
   #notify(name, ...args) {

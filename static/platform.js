@@ -5,6 +5,8 @@
  */
 import { SocketError } from './core/errors.js';
 
+const WHY_DEADLINE_MS = 5_000;
+
 /** @typedef {(url: string, options: Record<string, any>) => import('./core/types.js').SocketLike} Io */
 
 /**
@@ -38,6 +40,34 @@ export function endpoints(apiBase) {
     socketUrl: () => url().origin,
     socketPath: () => `${url().pathname.replace(/\/$/, '')}/socket.io/`,
   };
+}
+
+/**
+ * Whether the server refuses pages of this one's origin: of a socket that was refused a browser says only that it failed.
+ *
+ * @param {string} sockets Where sockets are opened, `https://host/socket.io/`.
+ * @param {typeof fetch} [send]
+ * @returns {Promise<SocketError | null>} `FORBIDDEN`, in the server's words; null where it does not, or where nobody can tell.
+ */
+export async function whyRefused(sockets, send = globalThis.fetch) {
+  // A program says no origin, so nobody refuses that.
+  if (typeof location === 'undefined') return null;
+  // Not GET, with which a page says its origin to other servers only.
+  const ask = (/** @type {RequestMode} */ mode) => send(`${sockets}?EIO=4&transport=polling`, {
+    method: 'POST', mode, credentials: 'omit', cache: 'no-store', signal: AbortSignal.timeout(WHY_DEADLINE_MS),
+  });
+  try {
+    const answer = await ask('cors');
+    const problem = answer.status === 403 ? await answer.json() : null;
+    return problem?.code === 'FORBIDDEN' ? new SocketError('FORBIDDEN', problem.detail) : null;
+  } catch {
+    if (new URL(sockets).origin === location.origin) return null;
+  }
+  // A page elsewhere may not read the answer, and sees only whether there is one.
+  return ask('no-cors').then(
+    () => new SocketError('FORBIDDEN', `the server answers, but not to pages of ${location.origin}: that has to be named in its ALLOWED_ORIGINS`),
+    () => null,
+  );
 }
 
 /**

@@ -19,7 +19,7 @@ import { Names } from './names.js';
 import { loudspeaker, watchLoudspeakers } from './loudspeaker.js';
 import { goTo, roomInPath, roomPath } from './path.js';
 import { loadSession, saveDevice, saveSession } from './storage.js';
-import { complaint, inWords } from './words.js';
+import { complaint, inWords, refusalInWords } from './words.js';
 
 /**
  * @typedef {import('../core/types.js').Session} Session
@@ -54,6 +54,8 @@ export class LoggedIn {
     /** @type {Place} */
     this.place = 'rooms';
     this.connection = 'Connecting…';
+    /** Why no attempt will succeed until somebody changes something. */
+    this.refusal = '';
     /** @type {Song[]} */
     this.tracks = [];
     this.leaving = false;
@@ -110,8 +112,8 @@ export class LoggedIn {
       await this.client.connect();
       await this.#arrive();
     } catch (error) {
-      // The client keeps trying.
-      if (!this.ended) this.#complain(error);
+      // The client keeps trying. What it is refused for stands on the page.
+      if (!this.ended && !this.refusal) this.#complain(error);
     }
   }
 
@@ -146,9 +148,14 @@ export class LoggedIn {
     });
     client.onConnectionChange = (state) => {
       this.connection = CONNECTION_WORDS[state] ?? '';
+      if (state === 'connected') this.refusal = '';
       this.#show();
       // Where the first attempt failed, this is how the wanted place is reached after all.
       if (state === 'connected') setTimeout(() => void this.#arrive());
+    };
+    client.onConnectionRefused = ({ message }) => {
+      this.refusal = refusalInWords(message, location.origin);
+      this.#show();
     };
     client.onRoomStateChange = (state) => {
       this.#met(state.members);
@@ -396,7 +403,7 @@ export class LoggedIn {
     const currentRoom = client.roomId;
     this.room.element.hidden = this.place !== 'room';
     this.shell.update({
-      place: this.place, username, requests: directory.received.length, connection: this.connection,
+      place: this.place, username, requests: directory.received.length, connection: this.refusal ? 'Not connected' : this.connection, refusal: this.refusal,
       room: room && { title: roomTitle(room, nameOf), song: music.song, playing: music.playing },
     });
     this.rooms.update({ own: directory.own, friends: directory.open, nameOf, currentRoom, greeting: greeting(username) });

@@ -31,6 +31,15 @@ export function inWords(error) {
 }
 
 /**
+ * Why the page cannot connect, for the person in front of it and for whoever can mend it.
+ * @param {string} why in the server's words
+ * @param {string} origin the page's
+ */
+export function refusalInWords(why, origin) {
+  return `This server does not accept this page’s address, ${origin}, so you cannot listen together here yet. Whoever runs it: ${why}.`;
+}
+
+/**
  * An error of a form: what concerns one field apart from what concerns the whole.
  * @param {unknown} error
  * @param {string[]} fields the form's

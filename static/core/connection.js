@@ -35,6 +35,8 @@ export class Connection {
   /** The token of this attempt; socket.io asks for it when it sends the CONNECT packet. */
   #token = '';
   #refreshFirst = false;
+  /** Why the server takes no page of ours, as it was told last. */
+  #refusal = '';
   /** Between two attempts: nothing the socket may still say counts. */
   #waitingToRetry = false;
   /** @type {(() => void) | null} The retry, or the attempt's deadline: never both. */
@@ -57,6 +59,9 @@ export class Connection {
    * @param {(hello: ConnectedPayload) => void} parts.onUp
    * @param {() => void} parts.onDown Once for each `onUp`.
    * @param {(state: ConnectionState, reason: string) => void} parts.onState
+   * @param {() => Promise<SocketError | null>} [parts.whyRefused] Finds out whether the server refuses this page, of which a
+   *   failed socket tells nothing.
+   * @param {(error: SocketError) => void} [parts.onRefused] It does, once for each reason. The attempts go on.
    * @param {boolean} [parts.rotateTransports] Try the other transport first after a failure.
    */
   constructor(parts) {
@@ -77,7 +82,8 @@ export class Connection {
    *
    * @returns {Promise<ConnectedPayload>}
    * @throws {SocketError} `AUTH_REQUIRED` where the session is dead. `UNAVAILABLE` after 20 s without an
-   *   answer, while the attempts go on; another call waits for their outcome.
+   *   answer, while the attempts go on; another call waits for their outcome. `FORBIDDEN` where the server
+   *   refuses this page, likewise.
    */
   open() {
     if (this.#state === 'connected' && this.#hello) return Promise.resolve(this.#hello);
@@ -98,6 +104,7 @@ export class Connection {
     if (this.#state === 'disconnected') {
       this.#failures = 0;
       this.#refusals = 0;
+      this.#refusal = '';
       this.#setState('connecting', '');
       void this.#try();
     }
@@ -218,6 +225,7 @@ export class Connection {
       // Not a word from the server: perhaps something on the way lets only the other transport through.
       if (!code && this.#parts.rotateTransports) socket.io?.opts?.transports?.reverse();
       this.#retry(code ?? 'UNAVAILABLE');
+      if (!code) void this.#askWhy();
     });
     socket.on('disconnect', (reason) => {
       if (!this.#deaf) this.#retry(String(reason));
@@ -231,6 +239,15 @@ export class Connection {
     }
   }
 
+  async #askWhy() {
+    const refusal = await this.#parts.whyRefused?.();
+    if (!refusal || this.#hello || this.#state === 'disconnected') return;
+    for (const { reject } of take(this.#waiting)) reject(refusal);
+    if (refusal.message === this.#refusal) return;
+    this.#refusal = refusal.message;
+    this.#parts.onRefused?.(refusal);
+  }
+
   get #deaf() {
     return this.#state === 'disconnected' || this.#waitingToRetry;
   }
@@ -240,6 +257,7 @@ export class Connection {
     this.#stopTimer();
     this.#upSinceMs = this.#parts.time.now();
     this.#refusals = 0;
+    this.#refusal = '';
     this.#hello = hello;
     // Told after what has to be in place for it: whoever hears "connected" may use the connection.
     this.#state = 'connected';

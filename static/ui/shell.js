@@ -17,6 +17,7 @@ import { avatar, byline, cover } from './pictures.js';
  * @property {string} username
  * @property {number} requests
  * @property {string} connection words while it is not good, otherwise empty
+ * @property {string} refusal why there will be none until somebody changes something, otherwise empty
  * @property {{title: string, song: Song | null, playing: boolean} | null} room the one this user is in
  */
 
@@ -55,6 +56,7 @@ export function shell(actions, pages) {
   const name = h('span', { class: 'me-name', testid: 'me-username' });
   const me = h('button', { class: 'me', type: 'button', title: 'Your account', testid: 'account-open', onclick: actions.account }, picture.element, name);
   const connection = h('p', { class: 'connection', role: 'status', testid: 'connection-state', hidden: true });
+  const refusal = h('p', { class: 'refusal', role: 'alert', testid: 'connection-refused', hidden: true });
   const dock = dockView(actions);
   const main = h('main', { id: 'main', class: 'main', tabIndex: -1 }, ...pages);
   const home = h('a', { class: 'brand', href: '/', 'aria-label': 'Tutti, to the rooms', testid: 'brand' }, wordmark('wordmark'));
@@ -71,7 +73,7 @@ export function shell(actions, pages) {
         connection, me,
         h('span', { class: 'theme-slot' }),
         h('button', { class: 'icon-button', type: 'button', 'aria-label': 'Log out', title: 'Log out', testid: 'logout', onclick: actions.logOut }, icon('logout')))),
-    main, dock.element);
+    refusal, main, dock.element);
 
   return {
     element,
@@ -91,6 +93,8 @@ export function shell(actions, pages) {
       me.setAttribute('aria-label', `Your account, ${next.username}`);
       connection.hidden = !next.connection;
       setText(connection, next.connection);
+      refusal.hidden = !next.refusal;
+      setText(refusal, next.refusal);
       dock.update(next.place === 'room' ? null : next.room);
     },
   };

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { FriendRoomClient } from '../../static/friend-room-client.js';
 import { Connection } from '../../static/core/connection.js';
+import { SocketError } from '../../static/core/errors.js';
 import { loadIo } from '../../static/platform.js';
 import { addRoom, clientOf, FakeTime, letRefresh, refusal, settled, startPeer } from './support.mjs';
 
@@ -274,6 +275,42 @@ function fakeConnection(time, overrides = {}) {
   });
   return { socket, states, connection };
 }
+
+test('why a page is refused is asked, told once for each reason, and forgotten with the connection', async () => {
+  const time = new FakeTime();
+  const told = [];
+  let refusal = new SocketError('FORBIDDEN', 'not this page');
+  const { socket, states, connection } = fakeConnection(time, {
+    whyRefused: async () => refusal, onRefused: ({ message }) => told.push(message),
+  });
+  const opened = connection.open();
+  const fails = async () => {
+    socket.say('connect_error', new Error('websocket error'));
+    await settled();
+    time.advance(5_000);
+    await settled();
+  };
+  await settled();
+  await Promise.all([assert.rejects(opened, { code: 'FORBIDDEN', message: 'not this page' }), fails()]);
+  await fails();
+  refusal = new SocketError('FORBIDDEN', 'nor that one');
+  await fails();
+  assert.deepEqual(told, ['not this page', 'nor that one']);
+
+  // It goes on trying, and what the server says itself is no such thing.
+  socket.say('connect_error', Object.assign(new Error('busy'), { data: { code: 'UNAVAILABLE' } }));
+  await settled();
+  time.advance(5_000);
+  await settled();
+  socket.say('connected', { user_id: 'user_ann' });
+  assert.deepEqual(states, ['connecting', 'connected']);
+  socket.say('disconnect', 'transport close');
+  await settled();
+  time.advance(5_000);
+  await fails();
+  assert.deepEqual(told, ['not this page', 'nor that one', 'nor that one']);
+  connection.close('done');
+});
 
 test('a request nobody answers is given up after its deadline; a late answer is ignored', async () => {
   const time = new FakeTime();

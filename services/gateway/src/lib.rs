@@ -85,6 +85,7 @@ pub struct Parts {
     fanout: Fanout,
     arrivals: presence::Gathering,
     departures: presence::Gathering,
+    refusals: origin::RefusalLog,
 }
 
 impl std::ops::Deref for Gateway {
@@ -147,6 +148,7 @@ impl Gateway {
             hub: Hub::default(),
             arrivals: presence::Gathering::default(),
             departures: presence::Gathering::default(),
+            refusals: origin::RefusalLog::default(),
             auth,
             room,
             limiter,
@@ -291,7 +293,8 @@ async fn refuse_foreign_pages(
     if origin::is_allowed(request.headers(), &gateway.settings.allowed_origins) {
         next.run(request).await
     } else {
-        let detail = "pages of this origin may not connect";
+        let detail = origin::why_refused(request.headers());
+        gateway.refusals.refused(&detail);
         Problem::new(StatusCode::FORBIDDEN, Reason::Forbidden, detail).into_response()
     }
 }

@@ -1,11 +1,22 @@
 //! Which pages may use this server, and which address asks.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{
-    HeaderMap, Uri,
+    HeaderMap, HeaderName, Uri,
     header::{HOST, ORIGIN},
 };
+use tokio::time::Instant;
+
+/// How often is logged at most that pages are refused.
+const LOG_EVERY: Duration = Duration::from_mins(1);
+
+/// How much of a header is repeated, in characters.
+const SHOWN: usize = 100;
 
 /// Whether the page that asks, if it is a page, is one of ours or an allowed one. Browsers send `Origin`
 /// with `WebSocket`s and cross-site requests; programs need not.
@@ -24,6 +35,64 @@ pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     match (authority(&origin), host) {
         (Some(page), Some(host)) => page == without_default_port(&host.to_ascii_lowercase()),
         _ => false,
+    }
+}
+
+/// Says why a page is refused: who asked, what it asked for, and what whoever runs this server has to set.
+pub(crate) fn why_refused(headers: &HeaderMap) -> String {
+    format!(
+        "pages of {} may not connect, since the Host that arrives here is {}. A proxy in front of this server has to pass \
+         the browser's Host on. A page of another address has to be named in ALLOWED_ORIGINS",
+        shown(headers, &ORIGIN),
+        shown(headers, &HOST),
+    )
+}
+
+/// A header that anybody may write, as it may be repeated: on one line, and not too long.
+fn shown(headers: &HeaderMap, name: &HeaderName) -> String {
+    let Some(value) = headers.get(name) else {
+        return "(none)".to_owned();
+    };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let mut shown = text
+        .chars()
+        .take(SHOWN)
+        .map(|char| if char.is_ascii_graphic() { char } else { '?' })
+        .collect::<String>();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Logs that pages are refused, now and then.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalLog(Mutex<Refused>);
+
+#[derive(Debug, Default)]
+struct Refused {
+    logged_at: Option<Instant>,
+    /// Refused since without a word.
+    others: u64,
+}
+
+impl RefusalLog {
+    /// A page was refused, and why.
+    pub(crate) fn refused(&self, why: &str) {
+        if let Some(others) = self.is_to_be_logged(Instant::now()) {
+            tracing::warn!(others, "{why}");
+        }
+    }
+
+    /// Whether the time has come again, and how many were refused without a word since the last.
+    fn is_to_be_logged(&self, now: Instant) -> Option<u64> {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.logged_at.is_some_and(|at| now < at + LOG_EVERY) {
+            refused.others += 1;
+            return None;
+        }
+        refused.logged_at = Some(now);
+        Some(std::mem::take(&mut refused.others))
     }
 }
 
@@ -62,8 +131,9 @@ pub(crate) fn client_address(headers: &HeaderMap, peer: SocketAddr, trusted: usi
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderValue};
+    use tokio::time::Instant;
 
-    use super::{client_address, is_allowed};
+    use super::{LOG_EVERY, RefusalLog, client_address, is_allowed, why_refused};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
@@ -101,6 +171,41 @@ mod tests {
         ] {
             assert!(!is_allowed(&headers(pairs), &allowed), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_what_was_seen_on_one_line_and_not_at_length() {
+        let why = why_refused(&headers(&[
+            ("host", "tutti"),
+            ("origin", "https://a.example"),
+        ]));
+        assert!(
+            why.contains(
+                "of https://a.example may not connect, since the Host that arrives here is tutti."
+            ),
+            "{why}"
+        );
+        assert!(why_refused(&HeaderMap::new()).contains("arrives here is (none)."));
+        let mut hostile = headers(&[("host", "a\tb c")]);
+        let long = format!("https://é{}", "x".repeat(5_000));
+        hostile.insert("origin", HeaderValue::from_bytes(long.as_bytes()).unwrap());
+        let why = why_refused(&hostile);
+        assert!(why.is_ascii() && !why.contains(char::is_control), "{why}");
+        assert!(
+            why.contains("is a?b?c.") && why.contains("xxx... may"),
+            "{why}"
+        );
+        assert!(why.len() < 500, "{why}");
+    }
+
+    #[test]
+    fn refusals_are_logged_once_a_minute() {
+        let (log, begun) = (RefusalLog::default(), Instant::now());
+        assert_eq!(log.is_to_be_logged(begun), Some(0));
+        for _ in 0..3 {
+            assert_eq!(log.is_to_be_logged(begun + LOG_EVERY / 2), None);
+        }
+        assert_eq!(log.is_to_be_logged(begun + LOG_EVERY), Some(3));
     }
 
     #[test]
