@@ -31,6 +31,7 @@ const METRICS = new Map([
   ['tutti_sql_pool_connections', ['state']],
   ['tutti_redis_seconds', ['call']],
   ['tutti_redis_reconnects_total', []],
+  ['tutti_gateway_feeds_broken_total', ['reason']],
   ['tutti_rate_limited_total', ['limit']],
   ['tutti_clock_offset_seconds', []],
   ['tutti_clock_redis_offset_seconds', []],
