@@ -102,7 +102,7 @@ impl HostChanges {
 
 impl Rooms {
     /// Waits for the turn with a room, first in this process and then among all.
-    async fn turn(&self, room: RoomId) -> Result<RoomTurn<'_>, RoomError> {
+    pub(crate) async fn turn(&self, room: RoomId) -> Result<RoomTurn<'_>, RoomError> {
         let here = self.turns.take(room).await;
         Ok(RoomTurn {
             _everywhere: self.live.take_turn(room).await?,

@@ -110,7 +110,11 @@ impl Rooms {
     /// Brings rooms back from the record. One that cannot be read keeps none of the others away.
     async fn restore_each(&self, rooms: Vec<RoomId>) -> Result<(), RoomError> {
         for room in rooms {
-            match self.restore(room, None).await {
+            let restored = async {
+                let turn = self.turn(room).await?;
+                self.restore(room, Some(&turn)).await
+            };
+            match restored.await {
                 Ok(()) => {}
                 Err(error) if error.is_passing() => return Err(error),
                 Err(error) => tracing::error!(
