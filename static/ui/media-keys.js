@@ -33,7 +33,7 @@ export function mediaKeys(actions) {
       shown = key;
       mediaSession.metadata = music.song ? new MediaMetadata({
         title: music.song.title, artist: byline(music.song), album: roomTitle,
-        artwork: music.song.artwork_url ? [{ src: new URL(music.song.artwork_url, location.href).href }] : [],
+        artwork: artwork(music.song),
       }) : null;
     },
     clear() {
@@ -43,4 +43,9 @@ export function mediaKeys(actions) {
       mediaSession.playbackState = 'none';
     },
   };
+}
+
+/** Of a song whose picture has no proper address, the system shows none. @param {import('../core/types.js').Song} song */
+function artwork({ artwork_url: address }) {
+  return address && URL.canParse(address, location.href) ? [{ src: new URL(address, location.href).href }] : [];
 }

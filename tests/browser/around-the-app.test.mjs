@@ -274,6 +274,26 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     await jo.page.waitForSelector(`${byId('rooms-view')}:visible`);
   });
 
+  test('a picture whose address is none keeps nobody from the sound', { timeout: STORY_MS }, async () => {
+    const [kim, liv] = await Promise.all([arrives('kim'), arrives('liv')]);
+    // As from a room of an earlier version, which took such an address.
+    await liv.page.routeWebSocket(/socket\.io/, (page) => {
+      const server = page.connectToServer();
+      page.onMessage((message) => server.send(message));
+      server.onMessage((message) => page.send(String(message).replaceAll(/"artwork_url":"[^"]*"/g, '"artwork_url":"https://[bad"')));
+    });
+    await liv.page.goto(`${tutti.url}/`);
+    for (const one of [kim, liv]) await register(one);
+    await kim.page.setChecked(byId('room-friends-only'), false);
+    await kim.page.click(byId('create-room'));
+    await kim.page.click(`${byId('track')} >> nth=0`);
+    await playsPast(kim, 0.5);
+    await liv.page.goto(kim.page.url());
+    await playsPast(liv, 1);
+    await liv.page.waitForFunction(() => navigator.mediaSession.metadata?.title && navigator.mediaSession.metadata.artwork.length === 0);
+    assert.deepEqual(liv.faults, []);
+  });
+
   test('the page’s own files tell it the time', { timeout: STORY_MS }, async () => {
     const page = await browser.newPage();
     await page.goto(tutti.url);

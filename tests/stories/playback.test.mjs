@@ -348,6 +348,9 @@ overBothTransports('the song', (transport) => {
         'blob:https://example.org/1',
         '//example.org/a.opus',
         '/\\example.org/a.opus',
+        'https://[bad',
+        'https://example.org:99999/a.opus',
+        'http://999.1.1.1/a.opus',
         5,
         {},
       ]) {

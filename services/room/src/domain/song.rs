@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use tutti_common::status::Violation;
+use url::Url;
 
 /// How large a song may be as JSON, in bytes.
 const SONG_MAX: usize = 8 * 1024;
@@ -104,8 +105,9 @@ fn broken_rules(song: &Map<String, Value>) -> Vec<Violation> {
         .collect()
 }
 
-/// Whether a browser would read it as `https:`, `http:` or a path on this server. Browsers drop tabs and
-/// line ends from addresses and take `\` for `/`, so that `/\evil.example` is another host: neither is let in.
+/// Whether a browser would read it as `https:`, `http:` or a path on this server, by the rules that browsers have: those of the
+/// WHATWG, which refuse `https://[x`. Browsers drop tabs and line ends from addresses and take `\` for `/`, so that
+/// `/\evil.example` is another host: neither is let in.
 fn is_url(value: &Value) -> bool {
     let Some(url) = value.as_str() else {
         return false;
@@ -116,9 +118,13 @@ fn is_url(value: &Value) -> bool {
     let scheme = |prefix: &str| {
         url.get(..prefix.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-            && url.len() > prefix.len()
     };
-    scheme("https://") || scheme("http://") || (url.starts_with('/') && !url.starts_with("//"))
+    if scheme("https://") || scheme("http://") {
+        return Url::parse(url).is_ok();
+    }
+    // Whatever this server is called.
+    let here = Url::parse("http://localhost");
+    url.starts_with('/') && !url.starts_with("//") && here.is_ok_and(|here| here.join(url).is_ok())
 }
 
 #[cfg(test)]
@@ -170,6 +176,10 @@ mod tests {
             "https://a.example/x.opus",
             "HTTP://a.example",
             "/tracks/x.opus",
+            "/tracks/%zz?a=%#[",
+            "http://127.0.0.1:8000/x",
+            "https://[2001:db8::1]/x",
+            "https://bücher.example/ä.opus",
         ] {
             assert!(with(url).is_ok(), "{url}");
         }
@@ -186,6 +196,13 @@ mod tests {
             "java\tscript:x",
             "/\t/a.example",
             "file:///etc/passwd",
+            "https://[bad",
+            "https://[1::2::3]/x",
+            "https://a.example:99999/x",
+            "https://a b.example/",
+            "https://:443/",
+            "https://%/",
+            "http://999.1.1.1/",
         ] {
             assert!(with(url).is_err(), "{url}");
         }
