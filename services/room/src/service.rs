@@ -228,12 +228,10 @@ impl Rooms {
     /// Somebody has joined as a friend of the host. Whoever hears that a friendship ended takes out those who are in the room;
     /// if they did so while this one was about to join, nobody else takes this one out.
     async fn still_friends(&self, room: &Room, user: UserId) -> Result<(), RoomError> {
-        let host = room.host;
-        let friends = self.people.friends_among(user, &[host]).await?;
-        if friends.contains(&host) {
+        if self.are_friends(user, room.host).await? {
             return Ok(());
         }
-        self.revoke_access(room.id, host, user).await?;
+        self.revoke_access(room.id, room.host, user).await?;
         Err(RoomError::NotJoinable)
     }
 
@@ -498,13 +496,17 @@ impl Rooms {
         if !hidden_from(view, user) {
             return Ok(Access::Free);
         }
-        let host = view.room.host;
-        let friends = self.people.friends_among(user, &[host]).await?;
-        Ok(if friends.contains(&host) {
+        Ok(if self.are_friends(user, view.room.host).await? {
             Access::Friend
         } else {
             Access::No
         })
+    }
+
+    /// Whether two users are friends at this moment.
+    pub(crate) async fn are_friends(&self, one: UserId, other: UserId) -> Result<bool, RoomError> {
+        let friends = self.people.friends_among(one, &[other]).await?;
+        Ok(friends.contains(&other))
     }
 }
 

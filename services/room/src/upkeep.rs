@@ -301,7 +301,7 @@ impl Rooms {
 
     async fn part(&self, one: UserId, other: UserId) -> Result<(), RoomError> {
         // It may be old news: by now they may be friends again.
-        if self.people.friends_among(one, &[other]).await?.is_empty() {
+        if !self.are_friends(one, other).await? {
             self.friendship_ended(one, other).await?;
         }
         Ok(())
