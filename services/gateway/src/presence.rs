@@ -1,7 +1,6 @@
 //! Telling the room service which connections are alive.
 
 use std::{
-    collections::HashMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -72,7 +71,7 @@ pub(crate) async fn renew(gateway: &Gateway) {
         let mut rest = connections.as_slice();
         loop {
             let (batch, later) = rest.split_at(rest.len().min(BATCH));
-            match renew_now(gateway, batch.to_vec()).await {
+            match renew_now(gateway, batch).await {
                 Ok(()) => gateway.readiness.have(LIVE_STATE),
                 Err(status) => {
                     tracing::warn!(%status, "cannot say which connections are alive");
@@ -104,13 +103,9 @@ async fn say_measured(gateway: &Gateway) -> Result<(), tonic::Status> {
 }
 
 /// Says of some connections that they are alive. Those whose seat is gone join again.
-async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<(), tonic::Status> {
-    let rooms = connections
-        .iter()
-        .filter_map(|said| Some((said.connection_id.clone(), said.room_id.clone()?)))
-        .collect::<HashMap<_, _>>();
+async fn renew_now(gateway: &Gateway, connections: &[Connection]) -> Result<(), tonic::Status> {
     let request = RenewConnectionsRequest {
-        connections,
+        connections: connections.to_vec(),
         ..RenewConnectionsRequest::default()
     };
     let answer = gateway
@@ -119,7 +114,9 @@ async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<()
         .await?
         .into_inner();
     for id in answer.detached_connection_ids {
-        if let Some(room_id) = rooms.get(&id)
+        // Which room that was: by now it may be in another one.
+        let said = connections.iter().find(|said| said.connection_id == id);
+        if let Some(room_id) = said.and_then(|said| said.room_id.as_ref())
             && let Some(connection) = id.parse().ok().and_then(|id| gateway.hub.get(id))
         {
             connection.rejoin(room_id);
@@ -131,8 +128,8 @@ async fn renew_now(gateway: &Gateway, connections: Vec<Connection>) -> Result<()
 
 /// Says of a new connection that it is alive.
 pub(crate) async fn has_come(gateway: &Gateway, connection: Connection) {
-    let say = async |connections| {
-        if let Err(status) = renew_now(gateway, connections).await {
+    let say = async |connections: Vec<Connection>| {
+        if let Err(status) = renew_now(gateway, &connections).await {
             tracing::debug!(%status, "cannot say that a connection is alive");
         }
     };
