@@ -1,8 +1,11 @@
 //! What becomes of connections to a database, and of SQLite's log of writes.
 
+mod servers;
+
 use std::{path::Path, time::Duration};
 
 use futures_util::poll;
+use servers::eventually;
 use sqlx::{Connection as _, PgPool, Row as _, SqlitePool};
 use tutti_common::{
     admin::Readiness,
@@ -10,17 +13,6 @@ use tutti_common::{
     shutdown::Shutdown,
     sql::{Database, Statement as _},
 };
-
-async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
-    let asked = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), asked)
-        .await
-        .expect("it becomes so");
-}
 
 async fn sqlite(folder: &Path) -> (Database, SqlitePool) {
     let url = format!("sqlite:{}", folder.join("tutti.db").display());
