@@ -1,9 +1,13 @@
-import { PlaybackBlocked, PlayerError } from './player.js';
+import { NotReadable, PlaybackBlocked, PlayerError } from './player.js';
+import { download } from './source.js';
 
 /** @typedef {import('./player.js').Player} Player @typedef {import('./player.js').Song} Song */
 
-const LOAD_TIMEOUT_MS = 20_000;
+const LOAD_TIMEOUT_MS = 10_000;
 const SEEK_TIMEOUT_MS = 4_000;
+/** What a browser says of the end and of what can be reached may differ by so much. */
+const UNREACHED_S = 0.5;
+export const STOPPED = 'The song stopped coming. The place it comes from sends nothing any more.';
 
 /**
  * A player of audio files on one `<audio>` element.
@@ -19,6 +23,9 @@ export class AudioPlayer {
     startLag: 0.07, seekLag: 0.075, cueAhead: 0.3,
   };
 
+  /** @type {Player['onBreak']} */
+  onBreak = null;
+
   /**
    * @param {HTMLAudioElement} element
    * @param {Partial<import('./player.js').Habits>} [learned] on this device, earlier
@@ -27,16 +34,58 @@ export class AudioPlayer {
     this.element = element;
     Object.assign(this.habits, learned);
     this.loads = 0;
+    /** Whether the song could play: what fails from then on breaks it off. */
+    this.loaded = false;
+    /** When something of the song came last, page time. */
+    this.cameAt = -Infinity;
+    /** @type {import('./player.js').Reach} */
+    this.reached = 'anywhere';
+    /** The address of a song that had to be fetched as a whole. */
+    this.whole = '';
+    this.fetching = new AbortController();
+    this.address = '';
     // With the pitch kept, Chromium plays at 1.00 and jumps now and then; bent by a percent, nobody hears the pitch.
     element.preservesPitch = false;
+    element.addEventListener('error', () => this.#break(wordsFor(element.error)));
+    element.addEventListener('ended', () => { if (this.reached === 'live') this.#break('The station has stopped sending.'); });
+    for (const name of ['progress', 'loadedmetadata']) element.addEventListener(name, () => { this.cameAt = performance.now(); });
   }
 
-  /** @param {Song} song */
-  async load(song) {
+  /** @param {string} words */
+  #break(words) {
+    if (!this.loaded) return;
+    this.loaded = false;
+    this.onBreak?.(new PlayerError(words));
+  }
+
+  /** @param {Song} song @param {number} [from] seconds at which it will be taken up */
+  async load(song, from = 0) {
     const load = ++this.loads;
-    const element = this.element;
-    if (!song.audio_url) throw new PlayerError('This song comes without an address to play from.');
-    element.src = song.audio_url;
+    this.#release();
+    if (!song.audio_url) throw new PlayerError('This song comes without an address to play from.', { lasting: true });
+    this.address = song.audio_url;
+    await this.#open(song.audio_url, load);
+    if (load !== this.loads) return;
+    this.reached = this.#reachOf();
+    if (this.reached !== 'anywhere') await this.#fetchWhole(load);
+    if (load !== this.loads) return;
+    // What the browser has kept of a song says nothing about the place where it will be taken up.
+    if (from > 0 && this.reached === 'anywhere') await this.#cue(from, load);
+    if (load === this.loads) this.loaded = true;
+  }
+
+  /** @param {number} from seconds @param {number} load */
+  async #cue(from, load) {
+    const { element } = this;
+    element.currentTime = Math.min(from, element.duration);
+    if (await settled(element, ['seeked'], LOAD_TIMEOUT_MS) === 'seeked' || load !== this.loads) return;
+    throw new PlayerError(element.error ? wordsFor(element.error) : STOPPED);
+  }
+
+  /** @param {string} address @param {number} load */
+  async #open(address, load) {
+    const { element } = this;
+    element.src = address;
     element.load();
     const outcome = await settled(element, ['canplay'], LOAD_TIMEOUT_MS);
     if (load !== this.loads || outcome === 'canplay') return;
@@ -45,11 +94,54 @@ export class AudioPlayer {
       : 'This song takes too long to load. The place it comes from does not answer.');
   }
 
+  /** What a server without byte ranges sends has no end, or one that cannot be jumped to. @returns {import('./player.js').Reach} */
+  #reachOf() {
+    const { duration, seekable } = this.element;
+    if (!Number.isFinite(duration)) return 'live';
+    const end = seekable.length ? seekable.end(seekable.length - 1) : 0;
+    return end < duration - UNREACHED_S ? 'onward' : 'anywhere';
+  }
+
+  /** @param {number} load */
+  async #fetchWhole(load) {
+    const whole = await download(this.address, this.fetching.signal).catch((error) => {
+      if (error instanceof NotReadable) return null;
+      throw error;
+    });
+    if (load !== this.loads || !whole) return;
+    this.whole = URL.createObjectURL(whole);
+    await this.#open(this.whole, load);
+    if (load === this.loads) this.reached = this.#reachOf();
+  }
+
+  #release() {
+    this.loaded = false;
+    this.cameAt = -Infinity;
+    this.reached = 'anywhere';
+    this.fetching.abort();
+    this.fetching = new AbortController();
+    if (this.whole) URL.revokeObjectURL(this.whole);
+    this.whole = '';
+  }
+
   unload() {
     this.loads += 1;
+    this.#release();
     this.element.pause();
     this.element.removeAttribute('src');
     this.element.load();
+  }
+
+  quietMs() { return performance.now() - this.cameAt; }
+
+  reach() { return this.reached; }
+
+  /** What a station sends at this moment, not what was kept when it was paused. */
+  async rejoin() {
+    const load = ++this.loads;
+    this.loaded = false;
+    await this.#open(this.address, load);
+    if (load === this.loads) this.loaded = true;
   }
 
   position() { return this.element.currentTime; }

@@ -1,9 +1,11 @@
 import { syncPlayback } from '../friend-room-client.js';
+import { STOPPED } from './audio-player.js';
 import { Deck } from './deck.js';
 import { Follower } from './follower.js';
 import { ScheduledFollower } from './scheduled-follower.js';
+import { LiveFollower } from './live-follower.js';
 import { Meter } from './meter.js';
-import { songKey } from './player.js';
+import { PlayerError, songKey } from './player.js';
 
 /**
  * @typedef {import('./player.js').Player} Player
@@ -24,7 +26,9 @@ import { songKey } from './player.js';
  * @typedef {object} View What the page shows of the music.
  * @property {Song | null} song
  * @property {import('./deck.js').SongPhase} phase
- * @property {string} problem why the song cannot be played here, in words
+ * @property {string} problem why the song cannot be played here, or not yet, in words
+ * @property {boolean} retrying whether a song that failed is tried again by itself
+ * @property {import('./player.js').Reach} reach which places of the song can be gone to
  * @property {boolean} playing whether the room plays
  * @property {boolean} buffering
  * @property {boolean} blocked whether the browser wants a tap first
@@ -40,6 +44,8 @@ import { songKey } from './player.js';
 const PULSE_MS = 250;
 const JUMP = 0.05;
 const STARVED_MS = 600;
+/** Where nothing has come for so long, nothing comes by itself any more. */
+const STUCK_MS = 5_000;
 // A start that lies this far ahead reaches every listener in time to begin with the host.
 const LEAD_ALONE_MS = 120;
 const LEAD_MS = 250;
@@ -69,6 +75,8 @@ export class Conductor {
   audience = 1;
   /** Whether the room waits for this host's data. */
   stalled = false;
+  /** The song this host has chosen and not introduced yet: what its player knows of it goes into the room's song. */
+  introduced = '';
   // Page time, ms.
   starvedSince = 0;
   heardAt = 0;
@@ -88,7 +96,7 @@ export class Conductor {
   /**
    * @param {object} parts
    * @param {import('./web-audio-player.js').WebAudioPlayer} parts.webaudio
-   * @param {Player} parts.audio
+   * @param {import('./audio-player.js').AudioPlayer} parts.audio
    * @param {Player} parts.youtube
    * @param {() => void} parts.onChange
    * @param {() => void} parts.onMeasure only the offset has changed, which it does several times a second
@@ -102,7 +110,7 @@ export class Conductor {
     this.deck = new Deck({ webaudio, audio, youtube }, (ready) => {
       this.#follow(ready);
       this.#changed();
-    });
+    }, () => this.position());
     /** @type {import('./follower.js').FollowerHooks} */
     const hooks = {
       target: () => this.#target(),
@@ -115,9 +123,11 @@ export class Conductor {
       },
       onBlocked: (blocked) => { this.blocked = blocked; this.#changed(); },
       onLearned,
+      onLost: (error) => this.deck.breakOff(error),
     };
-    this.followers = { scheduled: new ScheduledFollower(hooks, webaudio), bending: new Follower(hooks) };
-    /** The one that has the player. @type {ScheduledFollower | Follower} */
+    this.audio = audio;
+    this.followers = { scheduled: new ScheduledFollower(hooks, webaudio), bending: new Follower(hooks), live: new LiveFollower(hooks) };
+    /** The one that has the player. @type {ScheduledFollower | Follower | LiveFollower} */
     this.follower = this.followers.bending;
     this.pulse = setInterval(() => this.#pulse(), PULSE_MS);
   }
@@ -126,6 +136,7 @@ export class Conductor {
   dispose() {
     this.onChange = () => undefined;
     this.leave();
+    this.deck.dispose();
     clearInterval(this.pulse);
     for (const follower of Object.values(this.followers)) follower.stop();
   }
@@ -215,28 +226,43 @@ export class Conductor {
   pause() { this.#say({ playing: false, position: this.position(), startsSoon: false }); }
 
   /** @param {number} seconds */
-  seek(seconds) { this.#say({ playing: this.timeline.playing, position: seconds, startsSoon: true }); }
+  seek(seconds) {
+    if (this.deck.reach() !== 'anywhere') return;
+    this.#say({ playing: this.timeline.playing, position: seconds, startsSoon: true });
+  }
 
   /** @param {Song} song starts as soon as it can be heard here */
   async choose(song) {
     if (!this.isHost) return;
     this.#wheel();
     this.timeline = { playing: false, position: 0, timestamp_ms: this.#now(), rate: 1 };
+    this.introduced = songKey(song);
     const loaded = this.#load(song);
+    // However long it takes: a song that fails may still come.
+    this.stalled = true;
     this.#speak();
-    if (!(await loaded) || !this.driving) return;
-    const { player } = this.deck;
-    const title = player?.title();
-    if (title) this.deck.song = { ...song, title };
+    this.#changed();
+    await loaded;
+  }
+
+  /** What the player knows of a song that can be played goes into the song, and the room that waited for it goes on. @param {Player} player */
+  #ready(player) {
+    if (!this.driving) return;
+    const { song } = this.deck;
+    if (!song) return;
+    const live = player.reach?.() === 'live';
+    const title = this.introduced === songKey(song) ? player.title() : null;
+    this.introduced = '';
+    if (title || live) this.deck.song = { ...song, ...(title ? { title } : {}), ...(live ? { live } : {}) };
     const tellDuration = () => {
-      const duration = player?.duration();
+      const duration = player.duration();
       const { song: now } = this.deck;
       if (duration && now && !now.duration && songKey(now) === songKey(song)) this.deck.song = { ...now, duration };
     };
     // Of one that begins before all of it is there it is an estimate until then. A tick says it.
-    if (player?.rest) player.rest.then(tellDuration, () => undefined);
+    if (player.rest) player.rest.then(tellDuration, () => undefined);
     else tellDuration();
-    this.play();
+    if (this.stalled) this.play();
   }
 
   // What everybody does.
@@ -265,8 +291,8 @@ export class Conductor {
     this.preloading = setTimeout(() => { if (song.audio_url) this.webaudio.preload(song); }, PRELOAD_AFTER_MS);
   }
 
-  /** Tries a song that failed once more. */
-  retry() { if (this.deck.song) void this.#load(this.deck.song); }
+  /** Tries a song that failed once more, now. */
+  retry() { if (this.deck.song) void this.deck.retry(); }
 
   /** Where the room is, seconds. */
   position() {
@@ -283,11 +309,11 @@ export class Conductor {
 
   /** @returns {View} */
   view() {
-    const { song, phase, problem } = this.deck;
+    const { song, phase, problem, retrying } = this.deck;
     return {
-      song, phase, problem,
+      song, phase, problem, retrying, reach: this.deck.reach(),
       playing: this.timeline.playing || this.stalled,
-      buffering: this.stalled || this.starvedSince > 0,
+      buffering: this.stalled || (this.starvedSince > 0 && this.timeline.playing),
       blocked: this.blocked && this.timeline.playing,
       player: phase === 'ready' ? this.deck.player?.kind ?? null : null,
       duration: this.deck.duration(), isHost: this.isHost, offset: this.offset,
@@ -297,11 +323,12 @@ export class Conductor {
 
   /** @param {Player | null} ready */
   #follow(ready) {
-    const { scheduled, bending } = this.followers;
-    const own = ready === this.webaudio;
-    this.follower = own ? scheduled : bending;
-    scheduled.attach(own ? this.webaudio : null);
-    bending.attach(own ? null : ready);
+    const { scheduled, bending, live } = this.followers;
+    this.follower = ready === this.webaudio ? scheduled : ready?.reach?.() === 'live' ? live : bending;
+    scheduled.attach(this.follower === scheduled ? this.webaudio : null);
+    live.attach(this.follower === live ? this.audio : null);
+    bending.attach(this.follower === bending ? ready : null);
+    if (ready) this.#ready(ready);
   }
 
   #changed() { this.onChange(); }
@@ -406,7 +433,10 @@ export class Conductor {
     else if (song) this.deck.song = song;
     const jumped = next.playing !== before.playing || (next.rate ?? 1) !== (before.rate ?? 1)
       || Math.abs(syncPlayback(this.timeline, now) - syncPlayback(before, now)) > JUMP;
-    if (sameSong && jumped) this.follower.retarget();
+    if (!sameSong || !jumped) return;
+    this.follower.retarget();
+    // The host has got it to play again, or wants to: whoever had failed need not wait for the next attempt.
+    if (this.deck.phase === 'failed') void this.deck.retry();
   }
 
   /** @param {Song | null} song */
@@ -424,12 +454,12 @@ export class Conductor {
     const { player, phase } = this.deck;
     const end = this.deck.duration();
     const over = end !== null && this.timeline.playing && this.position() >= end;
-    const starved = phase === 'ready' && player !== null && !over && player.starved()
-      && (this.timeline.playing || this.stalled);
+    const starved = phase === 'ready' && player !== null && !over && player.starved();
     if (starved !== this.starvedSince > 0) {
       this.starvedSince = starved ? now : 0;
       this.#changed();
     }
+    if (starved && now - this.starvedSince > STUCK_MS && (player.quietMs?.() ?? 0) > STUCK_MS) this.deck.breakOff(new PlayerError(STOPPED));
     if (this.driving) this.#minds(over, end, starved && now - this.starvedSince > STARVED_MS);
     else if (this.isHost && now - this.heardAt > TAKEOVER_MS) this.#startDriving();
   }
@@ -438,11 +468,14 @@ export class Conductor {
   #minds(over, end, starved) {
     if (over) {
       this.#say({ playing: false, position: end ?? 0, startsSoon: false });
-    } else if (starved && !this.stalled && !this.blocked) {
+    } else if ((starved || this.deck.broken) && this.timeline.playing && !this.stalled && !this.blocked && this.deck.reach() !== 'live') {
       // The room waits for its host's data; running on would only make everybody jump back later.
-      this.#say({ playing: false, position: this.deck.player?.position() ?? this.position(), startsSoon: false });
+      const { player, phase } = this.deck;
+      const position = phase === 'ready' && player ? player.position() : this.position();
+      this.#say({ playing: false, position, startsSoon: false });
       this.stalled = true;
-    } else if (this.stalled && !this.starvedSince) {
+      this.#changed();
+    } else if (this.stalled && this.deck.phase === 'ready' && !this.starvedSince) {
       this.play();
     }
   }

@@ -22,6 +22,7 @@ const REST_AFTER_MS = 1000;
 /**
  * @typedef {object} Decoding A song on its way.
  * @property {Promise<{ buffer: AudioBuffer, duration: number }>} beginning what there is first, and about how many seconds there will be
+ * @property {() => number} quietMs for how long nothing has come
  * @property {Promise<AudioBuffer>} whole rejects with NotDecodable, or a PlayerError in words
  */
 
@@ -43,13 +44,15 @@ export function decodeSong(song, context, from = 0) {
   // Whoever wants only one of the two is not told of the other.
   whole.catch(() => undefined);
   beginning.catch(() => undefined);
-  return { beginning, whole };
+  return { beginning, whole, quietMs: () => performance.now() - arrival.cameAt };
 }
 
 /** The bytes of a song as they come. */
 class Arrival {
   /** @type {Promise<{ buffer: AudioBuffer, duration: number }>} never, where there is nothing to begin with before the end */
   beginning;
+  /** When something came last, page time. */
+  cameAt = -Infinity;
   /** @type {(beginning: { buffer: AudioBuffer, duration: number }) => void} */
   #begin = () => undefined;
   #begun = false;
@@ -90,12 +93,14 @@ class Arrival {
         // Refused by the other site, or not reachable; `<audio>` finds out which.
         throw signal.aborted ? error : new NotReadable();
       });
+      this.cameAt = performance.now();
       this.#bytes = Number(response.headers.get('content-length'));
       if (!response.ok || !response.body || this.#bytes > MOST_BYTES) throw new NotDecodable();
       for (const reader = response.body.getReader(); ;) {
         const { done, value } = await reader.read();
         if (done) break;
         this.#chunks.push(value);
+        this.cameAt = performance.now();
         this.#size += value.length;
         if (this.#size > MOST_BYTES) throw new NotDecodable();
         await this.#look();

@@ -1,5 +1,5 @@
 import { median } from './lateness.js';
-import { PlaybackBlocked } from './player.js';
+import { PlaybackBlocked, PlayerError } from './player.js';
 
 /**
  * @typedef {import('./player.js').Player} Player
@@ -17,6 +17,7 @@ import { PlaybackBlocked } from './player.js';
  * @property {(seconds: number | null) => void} onMeasure measured error, positive when ahead; null when unknown
  * @property {(blocked: boolean) => void} onBlocked
  * @property {(player: Player) => void} onLearned the habits of a player are known better now
+ * @property {(error: PlayerError) => void} onLost the player cannot get to where the room is
  */
 
 const STEP_MS = 10;
@@ -40,6 +41,10 @@ const ALIGNS = 3;
 const LEARN = 0.5;
 const LAG_LIMIT = 0.6;
 const COOLDOWN_LIMIT_MS = 12_000;
+/** A player that cannot be sought makes up for so many seconds by its rate, and can wait for the room as long. */
+const MADE_UP_S = 3;
+/** Even a song in which nobody can jump can be begun. */
+const BEGINNING_S = 0.1;
 
 /**
  * Keeps one player where the room is. It measures the distance as a median over some reads, bends small
@@ -136,7 +141,7 @@ export class Follower {
       this.#forget();
       this.#rest();
     }
-    if (Math.abs(player.position() - target.position) > PAUSED_TOLERANCE) {
+    if (Math.abs(player.position() - target.position) > PAUSED_TOLERANCE && reaches(player, target.position)) {
       const blocked = this.phase === 'blocked';
       this.phase = 'seeking';
       void player.seek(target.position).finally(() => {
@@ -157,7 +162,10 @@ export class Follower {
     if (!before) return;
     this.phase = 'starting';
     player.setRate(before.rate);
-    const cue = before.startsAt ?? before.position + habits.cueAhead * before.rate;
+    const wanted = before.startsAt ?? before.position + habits.cueAhead * before.rate;
+    // What cannot be sought begins where it stands, as soon as the room is there.
+    const cue = reaches(player, wanted) ? wanted : player.position();
+    if (Math.abs(cue - wanted) > MADE_UP_S) return void this.#lose();
     const end = player.duration();
     if (end !== null && cue >= end - END_MARGIN) {
       // The song is over but for a moment: nothing worth starting until the room moves on.
@@ -269,6 +277,11 @@ export class Follower {
       this.hooks.onAdrift(error);
     } else if (size > (this.aligns > 0 ? alignAboveOf(habits) : habits.seekAbove)) {
       if (now < this.seekAllowedAt) return;
+      if (!reaches(player, target.position)) {
+        if (size > MADE_UP_S) this.#lose();
+        else this.#bend(player, target.rate, error, now);
+        return;
+      }
       this.aligns -= 1;
       this.#catchUp(player, target, now);
     } else if (habits.bends && size > habits.deadZone) {
@@ -293,6 +306,11 @@ export class Follower {
     void player.seek(aim);
   }
 
+  #lose() {
+    this.#rest();
+    this.hooks.onLost(new PlayerError('The server of this song lets nobody jump to a place in it, so it can only be heard from its beginning. You hear the next song.', { lasting: true }));
+  }
+
   /** @param {Player} player @param {number} rate @param {number} error @param {number} now */
   #bend(player, rate, error, now) {
     const size = Math.abs(error);
@@ -307,6 +325,9 @@ export class Follower {
 
 /** @param {import('./player.js').Habits} habits */
 function alignAboveOf({ alignAbove, seekAbove }) { return alignAbove ?? seekAbove; }
+
+/** @param {Player} player @param {number} position seconds */
+function reaches(player, position) { return (player.reach?.() ?? 'anywhere') === 'anywhere' || position < BEGINNING_S; }
 
 /** @param {number[]} values */
 function apart(values) { return Math.max(...values) - Math.min(...values); }

@@ -33,10 +33,25 @@
  * @property {(volume: number, muted: boolean) => void} setVolume volume from 0 to 1
  * @property {() => void} unlock inside a tap: makes later play() calls allowed
  * @property {() => string | null} title what the source itself calls the song
+ * @property {((error: PlayerError) => void) | null} [onBreak] told when a song that could play cannot go on
+ * @property {() => number} [quietMs] for how long nothing of the song has come, milliseconds; Infinity where nothing has come yet
+ * @property {() => Reach} [reach] which places of the song that could play can be gone to; without it: any
+ *
+ * @typedef {'anywhere' | 'onward' | 'live'} Reach `onward`: the song plays from its beginning, and nobody can jump in it. `live`: there
+ * are no places, only what is sent at this moment.
  */
 
 /** A song that cannot be played, with words for the listener. */
-export class PlayerError extends Error {}
+export class PlayerError extends Error {
+  /**
+   * @param {string} [message]
+   * @param {{ lasting?: boolean }} [options] `lasting`: another attempt would end the same way
+   */
+  constructor(message, { lasting = false } = {}) {
+    super(message);
+    this.lasting = lasting;
+  }
+}
 
 /** A song that is better played while it loads: too long to be decoded as a whole, too slow to come, or not to be read by a page. */
 export class NotDecodable extends PlayerError {}

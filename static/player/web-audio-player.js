@@ -55,6 +55,8 @@ export class WebAudioPlayer {
     /** Whether not all of the song is decoded yet. */
     this.busy = false;
     this.level = 1;
+    /** For how long nothing of the song has come, milliseconds. */
+    this.quietMs = () => Infinity;
   }
 
   /** Opens the way to the loudspeaker: what it tells of its time is wrong in the first half second. */
@@ -97,7 +99,8 @@ export class WebAudioPlayer {
     this.#silence(0);
     this.buffer = null;
     this.busy = true;
-    const { beginning, whole } = this.#decode(song, from);
+    const { beginning, whole, quietMs } = this.#decode(song, from);
+    this.quietMs = quietMs;
     const { buffer, duration } = await beginning;
     if (load !== this.loads) return;
     this.buffer = buffer;

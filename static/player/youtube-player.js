@@ -74,6 +74,8 @@ export class YouTubePlayer {
     this.place = place;
     /** @type {YouTubeWidget | null} */
     this.widget = null;
+    /** @type {Promise<YouTubeWidget> | null} */
+    this.opening = null;
     this.loads = 0;
     this.volume = 1;
     this.muted = false;
@@ -82,22 +84,31 @@ export class YouTubePlayer {
     this.told = { position: 0, atMs: 0 };
     /** @type {Set<(event: {state?: number, error?: number}) => void>} */
     this.waiting = new Set();
+    /** Whether the song could play: what YouTube refuses from then on breaks it off. */
+    this.loaded = false;
+    /** @type {Player['onBreak']} */
+    this.onBreak = null;
   }
 
   /** @param {Song} song */
   async load(song) {
     const load = ++this.loads;
+    this.loaded = false;
     const videoId = song.youtube_video_id ?? '';
     const { Player } = await loadApi();
     if (load !== this.loads) return;
     this.place.hidden = false;
-    this.widget ??= await this.#open(Player);
+    // A second song that comes meanwhile waits for the same frame.
+    this.opening ??= this.#open(Player).catch((error) => { this.opening = null; throw error; });
+    this.widget = await this.opening;
     if (load !== this.loads) return;
     this.setVolume(this.volume, this.muted);
     this.widget.cueVideoById({ videoId });
     const outcome = await this.#until((state) => state === STATE.cued, CUE_TIMEOUT_MS);
-    if (load !== this.loads || outcome === 'reached') return;
-    throw new PlayerError(outcome === 'timeout' ? UNREACHABLE : wordsFor(outcome));
+    if (load !== this.loads) return;
+    if (outcome === 'timeout') throw new PlayerError(UNREACHABLE);
+    if (outcome !== 'reached') throw refusal(outcome);
+    this.loaded = true;
   }
 
   /**
@@ -123,6 +134,7 @@ export class YouTubePlayer {
 
   unload() {
     this.loads += 1;
+    this.loaded = false;
     this.widget?.stopVideo();
     this.place.hidden = true;
   }
@@ -183,7 +195,13 @@ export class YouTubePlayer {
   title() { return this.widget?.getVideoData().title || null; }
 
   /** @param {{state?: number, error?: number}} event */
-  #tell(event) { for (const hear of [...this.waiting]) hear(event); }
+  #tell(event) {
+    for (const hear of [...this.waiting]) hear(event);
+    // YouTube refuses many a video only when it is to start, and the word that the one before was ready may come in between.
+    if (event.error === undefined || !this.loaded) return;
+    this.loaded = false;
+    this.onBreak?.(refusal(event.error));
+  }
 
   /**
    * @param {(state: number) => boolean} wanted
@@ -210,12 +228,12 @@ export class YouTubePlayer {
 }
 
 /** @param {number} code YouTube's */
-function wordsFor(code) {
+function refusal(code) {
   switch (code) {
-    case 2: return 'YouTube does not know a video of that id.';
-    case 100: return 'This video was removed from YouTube, or is private.';
+    case 2: return new PlayerError('YouTube does not know a video of that id.', { lasting: true });
+    case 100: return new PlayerError('This video was removed from YouTube, or is private.', { lasting: true });
     case 101:
-    case 150: return 'The owner of this video does not allow it to be played outside YouTube.';
-    default: return 'YouTube could not play this video here.';
+    case 150: return new PlayerError('The owner of this video does not allow it to be played outside YouTube.', { lasting: true });
+    default: return new PlayerError('YouTube could not play this video here.');
   }
 }

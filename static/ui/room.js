@@ -91,8 +91,8 @@ export function roomPage(actions, device) {
       close.hidden = !music.isHost;
       setText(songTitle, music.song?.title ?? (music.isHost ? 'What shall we hear?' : 'Nothing playing yet'));
       setText(artists, music.song ? byline(music.song) || (music.phase === 'loading' ? 'loading…' : '') : '');
-      setText(problem, music.phase === 'failed' ? music.problem : '');
-      retry.hidden = music.phase !== 'failed';
+      setText(problem, music.problem);
+      retry.hidden = !music.problem;
       unlock.hidden = !music.blocked;
       picker.element.hidden = !music.isHost;
       element.classList.toggle('room-hosting', music.isHost);

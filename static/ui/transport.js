@@ -18,6 +18,12 @@ import { findLateness } from './lateness.js';
 
 const KEY_SEEK_MS = 250;
 const CLOSE_MS = 60;
+/** What a host cannot do with this song. */
+const REACH_WORDS = {
+  anywhere: '',
+  onward: 'The server of this song lets nobody jump to a place in it: you cannot either, and who comes in later hears the next song.',
+  live: 'A station: it has no places to jump to.',
+};
 
 /** @param {TransportActions} actions @param {Device} device */
 export function transportView(actions, device) {
@@ -80,11 +86,11 @@ export function transportView(actions, device) {
       play.dataset.doing = doing;
       play.dataset.playing = String(playing);
       play.setAttribute('aria-label', isHost ? doing : `${doing} (only the host can)`);
-      seek.disabled = !usable || !music.duration;
+      seek.disabled = !usable || !music.duration || music.reach !== 'anywhere';
       seek.max = String(Math.floor(music.duration ?? 0));
-      setText(total, music.duration ? clock(music.duration) : '–:––');
+      setText(total, music.reach === 'live' ? 'live' : music.duration ? clock(music.duration) : '–:––');
       setText(hint, isHost
-        ? (song ? '' : 'You lead this room. Choose something to play.')
+        ? (song ? REACH_WORDS[music.reach] : 'You lead this room. Choose something to play.')
         : `${hostName} leads: play, pause and songs are up to them.`);
       hint.hidden = !hint.textContent;
       play.title = isHost ? doing : hint.textContent ?? '';
@@ -112,23 +118,27 @@ function offsetView() {
     element,
     /** @param {MusicView} music */
     update(music) {
-      const { offset, error, roomError, playing, phase, buffering, blocked, player } = music;
+      const { offset, error, playing, phase, buffering, blocked, player, reach } = music;
       alone = music.alone ?? alone;
       const silent = phase !== 'ready' || !playing || blocked;
-      const close = error !== null && error < CLOSE_MS;
-      const room = roomError === null || alone ? '' : ` · room ±${atLeastOne(roomError)} ms`;
-      element.dataset.state = silent ? 'silent' : buffering ? 'wait' : close ? 'good' : 'wait';
+      const good = reach === 'live' || (error !== null && error < CLOSE_MS);
+      element.dataset.state = silent ? 'silent' : buffering || !good ? 'wait' : 'good';
       element.dataset.player = player ?? '';
       element.dataset.ms = offset === null ? '' : (offset * 1000).toFixed(2);
       element.dataset.error = error === null ? '' : error.toFixed(2);
-      setText(words, silent ? ''
-        : buffering ? 'waiting for data…'
-          : error === null ? 'finding the beat…'
-            : !close ? `${Math.round(error)} ms off, catching up…`
-              : alone ? `playing on without a connection, ±${atLeastOne(error)} ms`
-                : `in sync ±${atLeastOne(error)} ms${room}`);
+      setText(words, silent ? '' : syncWords({ ...music, alone }));
     },
   };
+}
+
+/** @param {MusicView} music of a room that plays */
+function syncWords({ buffering, reach, error, roomError, alone }) {
+  if (buffering) return 'waiting for data…';
+  if (reach === 'live') return 'live: each of you hears it as it arrives, some seconds apart';
+  if (error === null) return 'finding the beat…';
+  if (error >= CLOSE_MS) return `${Math.round(error)} ms off, catching up…`;
+  if (alone) return `playing on without a connection, ±${atLeastOne(error)} ms`;
+  return `in sync ±${atLeastOne(error)} ms${roomError === null ? '' : ` · room ±${atLeastOne(roomError)} ms`}`;
 }
 
 /** @param {number} ms */

@@ -42,6 +42,8 @@ export async function openPlace() {
 
   return {
     sound,
+    /** Where its songs come from. */
+    files,
     /** The address of the song that is known by its sound. */
     song: files.address(0),
 
@@ -78,9 +80,10 @@ export async function openPlace() {
      * A host who plays, and a guest who comes in.
      * @param {import('node:test').TestContext} t
      * @param {import('playwright-core').Browser} guestBrowser
-     * @param {{ link?: string, host?: Parameters<typeof listener>[2], guest?: Parameters<typeof listener>[2] }} [options] what is played
+     * @param {{ link?: string, host?: Parameters<typeof listener>[2], guest?: Parameters<typeof listener>[2], lateByS?: number }} [options]
+     * what is played, and from which second on the guest may come
      */
-    async evening(t, guestBrowser, { link = files.address(0), host: hostOptions = {}, guest: guestOptions = {} } = {}) {
+    async evening(t, guestBrowser, { link = files.address(0), host: hostOptions = {}, guest: guestOptions = {}, lateByS = 0 } = {}) {
       const [ann, bob] = await cast(tutti.url, 'ann', 'bob');
       const host = await listener(hostBrowser, ann, hostOptions);
       const guest = await listener(guestBrowser, bob, guestOptions);
@@ -90,6 +93,7 @@ export async function openPlace() {
       await host.page.fill(byId('song-link'), link);
       await host.page.click(byId('play-link'));
       await host.page.waitForFunction((place) => document.querySelector(place)?.textContent, byId('sync-offset'));
+      if (lateByS) await host.page.waitForFunction(([where, from]) => Number(document.querySelector(where)?.getAttribute('data-heard')) >= Number(from), [byId('transport'), String(lateByS)]);
       await guest.enter(roomId);
       await guest.page.waitForSelector(byId('room-title'));
       return { host, guest };

@@ -1,31 +1,71 @@
-// A place that songs come from. Without CORS a page may play them, and not read them: then it takes `<audio>`. Who is to do which is
-// told by what the browser calls itself.
+// A place that songs come from, with the faults that such places have. Without CORS a page may play them, and not read them: then it
+// takes `<audio>`. Who is to do which is told by what the browser calls itself.
 
 import { createServer } from 'node:http';
 import { wavFile } from './song.mjs';
 
+const RADIO_CHUNKS_MS = 100;
+/** Stations send what they have kept at once, and from then on as fast as it is heard. */
+const RADIO_BURST_S = 3;
+const BYTES_S = 96_000;
+
+/**
+ * @typedef {'ranges' | 'whole' | 'radio'} Manner `whole`: without byte ranges
+ * @typedef {'dead' | 'hanging' | 'page' | number} Trouble all that is asked for ends so: a status, a web page, or nothing at all
+ */
+
 /** @param {Int16Array[]} songs */
 export async function songServer(songs) {
   const files = songs.map(wavFile);
+  /** @type {Trouble | null} */
+  let trouble = null;
   const server = createServer((request, response) => {
-    const file = files[Number(/^\/(\d)\.wav$/.exec(request.url ?? '')?.[1])];
-    if (!file) return void response.writeHead(404).end();
-    const headers = {
-      'content-type': 'audio/wav', 'accept-ranges': 'bytes', 'cache-control': 'no-store',
-      ...(request.headers['user-agent']?.includes('webaudio') ? { 'access-control-allow-origin': '*' } : {}),
-    };
+    const [, manner, song] = /^\/(ranges|whole|radio)\/(\d)\.wav(?:\?|$)/.exec(request.url ?? '') ?? [];
+    const file = files[Number(song)];
+    const cors = request.headers['user-agent']?.includes('webaudio') ? { 'access-control-allow-origin': '*' } : {};
+    const headers = { 'content-type': 'audio/wav', 'cache-control': 'no-store', ...cors };
+    if (trouble === 'dead') return void request.socket.destroy();
+    if (trouble === 'hanging') return;
+    if (trouble === 'page') return void response.writeHead(200, { ...cors, 'content-type': 'text/html; charset=utf-8' }).end('<!doctype html>');
+    if (trouble || !file) return void response.writeHead(trouble ?? 404, cors).end();
+    if (manner === 'radio') return sendLive(file, response.writeHead(200, headers));
     const [, from, to] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '') ?? [];
-    if (from === undefined) return void response.writeHead(200, { ...headers, 'content-length': file.length }).end(file);
+    if (manner === 'whole' || from === undefined) return void response.writeHead(200, { ...headers, 'content-length': file.length }).end(file);
     const end = Math.min(file.length - 1, to ? Number(to) : Infinity);
     const range = `bytes ${from}-${end}/${file.length}`;
-    response.writeHead(206, { ...headers, 'content-range': range, 'content-length': end - Number(from) + 1 });
+    response.writeHead(206, { ...headers, 'accept-ranges': 'bytes', 'content-range': range, 'content-length': end - Number(from) + 1 });
     response.end(file.subarray(Number(from), end + 1));
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
-    /** @param {number} song */
-    address: (song) => `http://127.0.0.1:${port}/${song}.wav`,
+    /** @param {number} song @param {Manner} [manner] */
+    address: (song, manner = 'ranges') => `http://127.0.0.1:${port}/${manner}/${song}.wav`,
+    /** @param {Trouble | null} next */
+    suffer(next) {
+      trouble = next;
+      if (next) server.closeAllConnections();
+    },
     close: () => { server.closeAllConnections(); server.close(); },
   };
+}
+
+/** What a station plays, which has begun long ago and has no end. @param {Buffer} file @param {import('node:http').ServerResponse} response */
+function sendLive(file, response) {
+  const head = 44;
+  const startedAt = performance.now();
+  let sent = 0;
+  response.write(file.subarray(0, head));
+  const send = () => {
+    const due = Math.floor(((performance.now() - startedAt) / 1000 + RADIO_BURST_S) * BYTES_S / 2) * 2;
+    const body = file.length - head;
+    while (sent < due) {
+      const at = sent % body;
+      const part = file.subarray(head + at, head + Math.min(body, at + due - sent));
+      response.write(part);
+      sent += part.length;
+    }
+  };
+  const timer = setInterval(send, RADIO_CHUNKS_MS);
+  response.on('close', () => clearInterval(timer));
 }
