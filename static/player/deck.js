@@ -25,7 +25,7 @@ export class Deck {
   problem = '';
   /** Whether the song that failed is tried again without anybody's help. */
   retrying = false;
-  /** Whether the song could play here once, and broke off. */
+  /** Whether the song could play here once, broke off, and may come back. */
   broken = false;
   /** The player of the song, also while it loads. @type {Player | null} */
   player = null;
@@ -37,6 +37,7 @@ export class Deck {
   #readyAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
+  #onOnline = () => { if (this.retrying) void this.retry(); };
 
   /**
    * @param {{webaudio: Player, audio: Player, youtube: Player}} players
@@ -48,11 +49,8 @@ export class Deck {
     this.onChange = onChange;
     this.whereFrom = whereFrom;
     for (const player of Object.values(players)) player.onBreak = (error) => { if (player === this.player) this.breakOff(error); };
-    this.#onOnline = () => { if (this.retrying) void this.retry(); };
     globalThis.addEventListener?.('online', this.#onOnline);
   }
-
-  #onOnline;
 
   dispose() {
     this.clear();
@@ -79,7 +77,7 @@ export class Deck {
    */
   breakOff(error) {
     if (this.phase !== 'ready') return;
-    this.broken = true;
+    this.broken = !error.lasting;
     if (performance.now() - this.#readyAt > WELL_MS) this.#attempts = 0;
     void this.#fall(error, this.#beginLoad());
   }
