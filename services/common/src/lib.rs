@@ -16,4 +16,5 @@ pub mod spread;
 pub mod sql;
 pub mod status;
 pub mod telemetry;
+pub mod text;
 pub mod token;

@@ -18,6 +18,8 @@ on_both_engines! {
     whoever_makes_a_room_is_its_host_and_alone,
     a_room_is_made_as_wished,
     what_breaks_a_rule_is_named,
+    a_name_is_kept_as_it_is_shown,
+    a_name_of_an_earlier_version_loses_what_is_not_seen,
     nobody_makes_no_room,
     five_rooms_an_hour,
 }
@@ -77,7 +79,17 @@ async fn what_breaks_a_rule_is_named(database: Database) {
         })
     };
     let too_long = "x".repeat(101);
-    for name in ["", "two\nlines", "\0", &too_long] {
+    for name in [
+        "",
+        "two\nlines",
+        "\0",
+        &too_long,
+        " \u{3000} ",
+        "\u{2800}\u{3164}",
+        "Ann's \u{202e}room",
+        "\u{2067}Ann's room\u{2069}",
+        "Ann's\u{200b} room",
+    ] {
         assert_eq!(wrong_fields(create(Some(name), None).await), ["name"]);
     }
     for max in [0, -1, 100_001, i64::MIN] {
@@ -87,6 +99,49 @@ async fn what_breaks_a_rule_is_named(database: Database) {
     let answer = create(Some(""), Some(0)).await;
     assert_eq!(wrong_fields(answer), ["name", "max_participants"]);
     assert_eq!(app.count("SELECT count(*) FROM music_rooms").await, 0);
+}
+
+async fn a_name_is_kept_as_it_is_shown(database: Database) {
+    let app = TestApp::start(&database).await;
+    let ann = app.user("ann").await;
+    for (given, kept) in [
+        (" Ann's room\u{3000}", "Ann's room"),
+        ("A\u{308}rger", "Ärger"),
+        (
+            "می\u{200c}خواهم 👩\u{200d}🚀",
+            "می\u{200c}خواهم 👩\u{200d}🚀",
+        ),
+    ] {
+        let terms = CreateRoomRequest {
+            name: Some(given.to_owned()),
+            ..CreateRoomRequest::default()
+        };
+        let room = ann.create(terms).await.unwrap();
+        app.crash_and_restart().await;
+        let again = ann.see(&room.room_id).await.unwrap();
+        assert_eq!(
+            [room.name, again.name],
+            [Some(kept.to_owned()), Some(kept.to_owned())]
+        );
+    }
+}
+
+async fn a_name_of_an_earlier_version_loses_what_is_not_seen(database: Database) {
+    let app = TestApp::start(&database).await;
+    let ann = app.user("ann").await;
+    let room = ann.create_room().await;
+    for (rename, shown) in [
+        (
+            "UPDATE music_rooms SET name = 'Ann \u{202e}✓'",
+            Some("Ann ✓"),
+        ),
+        ("UPDATE music_rooms SET name = '\u{3164}'", None),
+    ] {
+        app.execute(rename).await;
+        app.crash_and_restart().await;
+        let name = ann.see(&room).await.unwrap().name;
+        assert_eq!(name.as_deref(), shown);
+    }
 }
 
 async fn nobody_makes_no_room(database: Database) {

@@ -8,6 +8,7 @@ use tutti_tests::{Person, TestApp, on_both_engines, paused, wrong_fields};
 on_both_engines! {
     a_song_is_set_kept_and_cleared,
     a_song_comes_back_as_it_was_given,
+    titles_and_artists_lose_what_is_not_seen,
     what_is_no_song_is_refused_and_changes_nothing,
     a_song_has_at_most_8_kib,
 }
@@ -54,7 +55,7 @@ async fn a_song_comes_back_as_it_was_given(database: Database) {
     let ann = app.user("ann").await;
     let room = ann.create_room().await;
     let given = concat!(
-        r#"{"zebra":1,"title":"\u0000 a\tb \"c\" \\ ♪ 😀","artists":[],"apple":{"z":[],"a":{}},"#,
+        r#"{"zebra":1,"title":" a\tb \"c\" \\ ♪ 😀","artists":[],"apple":{"z":["\u0000\t\u202e"],"a":{}},"#,
         r#""exact":[9007199254740993,18446744073709551615,-9223372036854775808],"#,
         r#""fractions":[0.1,1.5,-0.0,1e-7,5e-324,1.7976931348623157e308],"#,
         r#""nothing":null,"audio_url":"/tracks/a.opus?x=1&y=%00","":"","yes":true}"#,
@@ -69,6 +70,19 @@ async fn a_song_comes_back_as_it_was_given(database: Database) {
         assert_eq!(one.to_string(), other.to_string());
         app.crash_and_restart().await;
     }
+}
+
+async fn titles_and_artists_lose_what_is_not_seen(database: Database) {
+    let app = TestApp::start(&database).await;
+    let ann = app.user("ann").await;
+    let room = ann.create_room().await;
+    let given =
+        json!({"title": "One\u{202e}\n\u{3164}two", "artists": ["\u{2067}A\u{2069}", "\u{200b}"]});
+    ann.sync(&room, choosing(&given.to_string())).await.unwrap();
+    let kept = json!({"title": "One\ntwo", "artists": ["A", ""]});
+    assert_eq!(song_of(&ann, &room).await, Some(kept.clone()));
+    app.crash_and_restart().await;
+    assert_eq!(song_of(&ann, &room).await, Some(kept));
 }
 
 async fn what_is_no_song_is_refused_and_changes_nothing(database: Database) {

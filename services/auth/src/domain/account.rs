@@ -1,6 +1,6 @@
 //! Users: what they may be called and what is known of them.
 
-use tutti_common::{clock::UnixMs, config::Secret, ids::UserId, status::Violation};
+use tutti_common::{clock::UnixMs, config::Secret, ids::UserId, status::Violation, text};
 
 use super::password::NewPassword;
 
@@ -123,14 +123,24 @@ impl Email {
     /// Most bytes before the `@` (RFC 5321, section 4.5.3.1.1).
     pub const MAX_LOCAL: usize = 64;
 
-    /// Checks `text`; the error says what an address should be.
+    const WRONG: &str = "an e-mail address such as ann@example.org";
+
+    /// Checks the address of a new account, in which each character must be seen; the error says what an address should be.
+    pub fn parse_new(text: &str) -> Result<Self, &'static str> {
+        if !text::is_clean(text) {
+            return Err(Self::WRONG);
+        }
+        Self::parse(text)
+    }
+
+    /// Checks `text`, which may be the address of an account that was made under fewer rules; the error says what an address
+    /// should be.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const WRONG: &str = "an e-mail address such as ann@example.org";
         if text.len() > Self::MAX {
             return Err("at most 254 characters");
         }
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(WRONG);
+            return Err(Self::WRONG);
         }
         match text.split_once('@') {
             Some((local, domain))
@@ -138,7 +148,7 @@ impl Email {
             {
                 Ok(Self(text.to_owned()))
             }
-            Some(_) | None => Err(WRONG),
+            Some(_) | None => Err(Self::WRONG),
         }
     }
 
@@ -164,21 +174,20 @@ fn is_domain(text: &str) -> bool {
     whole && (labels.len() > 1 || text.eq_ignore_ascii_case("localhost"))
 }
 
-/// The name shown: 1 to 100 characters without control characters, its ends not blank.
+/// The name shown: 1 to 100 characters that can be seen, see [`text::name`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisplayName(String);
 
 impl DisplayName {
-    /// Most characters.
-    pub const MAX: usize = 100;
-
     /// Checks `text` without the blanks around it; the error says what a name should be.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let text = text.trim();
-        if !(1..=Self::MAX).contains(&text.chars().count()) || text.chars().any(char::is_control) {
-            return Err("1 to 100 characters, without control characters");
-        }
-        Ok(Self(text.to_owned()))
+        text::name(text).map(Self)
+    }
+
+    /// What is shown of a name that an earlier version took, which had fewer rules; `None` where nothing of it can be seen.
+    #[must_use]
+    pub fn of_record(text: &str) -> Option<String> {
+        text::has_visible(text).then(|| text::cleaned(text).into_owned())
     }
 
     /// The name.
@@ -210,7 +219,7 @@ impl Registration {
         name: Option<&str>,
     ) -> Result<Self, Vec<Violation>> {
         let mut wrong = Vec::new();
-        let checked_email = keep(&mut wrong, "email", Email::parse(email));
+        let checked_email = keep(&mut wrong, "email", Email::parse_new(email));
         let checked_username = keep(&mut wrong, "username", Username::parse(username));
         let known = [email, username, name.unwrap_or_default()];
         let password = NewPassword::parse(password, &known);
@@ -329,13 +338,26 @@ mod tests {
         ] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }
+        // Accounts with such addresses still log in.
+        for unseen in ["ann\u{202e}@example.org", "ann\u{ad}@example.org"] {
+            assert!(Email::parse_new(unseen).is_err() && Email::parse(unseen).is_ok());
+        }
     }
 
     #[test]
     fn names_lose_their_blanks_and_have_1_to_100_characters() {
         assert_eq!(DisplayName::parse("  Ann  ").unwrap().as_str(), "Ann");
         assert!(DisplayName::parse(&"é".repeat(100)).is_ok());
-        for bad in ["", "   ", "a\nb", "a\0b", "a\u{85}b", &"é".repeat(101)] {
+        for bad in [
+            "",
+            "   ",
+            "a\nb",
+            "a\0b",
+            "a\u{85}b",
+            "\u{3164}",
+            "a\u{202e}b",
+            &"é".repeat(101),
+        ] {
             assert!(DisplayName::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use tutti_common::clock::UnixMs;
 
 use crate::domain::{
-    account::{Account, User},
+    account::{Account, DisplayName, User},
     event::{AccountEvent, Place},
     friends::{Found, Friend, FriendRequest, Relationship, RequestStatus},
     session::{KnownToken, Session, TokenHash},
@@ -39,7 +39,7 @@ impl TryFrom<UserRow> for User {
         Ok(Self {
             id: id(&row.user_id)?,
             username: row.username,
-            name: row.name,
+            name: row.name.as_deref().and_then(DisplayName::of_record),
         })
     }
 }
@@ -152,12 +152,15 @@ impl TryFrom<RequestRow> for FriendRequest {
             sender: User {
                 id: id(&row.sender_id)?,
                 username: row.sender_username,
-                name: row.sender_name,
+                name: row.sender_name.as_deref().and_then(DisplayName::of_record),
             },
             receiver: User {
                 id: id(&row.receiver_id)?,
                 username: row.receiver_username,
-                name: row.receiver_name,
+                name: row
+                    .receiver_name
+                    .as_deref()
+                    .and_then(DisplayName::of_record),
             },
             status: known(RequestStatus::parse(&row.status), "status")?,
             created_at: UnixMs::from_datetime(row.created_at),

@@ -15,6 +15,8 @@ use crate::common::{
 on_both_engines!(
     a_newcomer_gets_an_account_and_a_session,
     all_broken_rules_are_told_together,
+    names_and_addresses_are_seen,
+    an_account_with_an_unseen_name_or_address_goes_on,
     names_and_emails_are_unique_without_regard_to_case,
     one_logs_in_by_email_or_username_in_any_case,
     a_wrong_login_and_a_wrong_password_look_the_same,
@@ -86,6 +88,41 @@ async fn all_broken_rules_are_told_together(world: World) {
         .await;
     assert_eq!(wrong_fields(answer), ["password"]);
     assert_eq!(world.count("SELECT count(*) FROM users").await, 0);
+}
+
+async fn names_and_addresses_are_seen(world: World) {
+    for name in ["\u{202e}Ann", "\u{200b}", "\u{2800}", "Ann\u{ad}"] {
+        let answer = world.register(RegisterRequest {
+            name: Some(name.to_owned()),
+            ..registration("ann")
+        });
+        assert_eq!(wrong_fields(answer.await), ["name"], "{name:?}");
+    }
+    let answer = world.register(RegisterRequest {
+        email: "ann\u{202e}@example.org".to_owned(),
+        ..registration("ann")
+    });
+    assert_eq!(wrong_fields(answer.await), ["email"]);
+    let session = world.register(RegisterRequest {
+        name: Some("A\u{308}nne".to_owned()),
+        ..registration("ann")
+    });
+    let user = session.await.unwrap().account.unwrap().user.unwrap();
+    assert_eq!(user.name.as_deref(), Some("Änne"));
+}
+
+async fn an_account_with_an_unseen_name_or_address_goes_on(world: World) {
+    let session = world.register(registration("ann")).await.unwrap();
+    world
+        .execute("UPDATE users SET name = '\u{202e}Ann', email = 'ann\u{ad}@example.org', email_key = 'ann\u{ad}@example.org'")
+        .await;
+    let again = world
+        .login("ann\u{ad}@example.org", PASSWORD)
+        .await
+        .unwrap();
+    let user = again.account.unwrap().user.unwrap();
+    assert_eq!(user.user_id, id_of(&session));
+    assert_eq!(user.name.as_deref(), Some("Ann"));
 }
 
 async fn names_and_emails_are_unique_without_regard_to_case(world: World) {

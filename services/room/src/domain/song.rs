@@ -1,13 +1,16 @@
 //! What is chosen to play.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
-use tutti_common::status::Violation;
+use tutti_common::{status::Violation, text};
 use url::Url;
 
 /// How large a song may be as JSON, in bytes.
 const SONG_MAX: usize = 8 * 1024;
 
-/// A song: a JSON object with a title, whose other members are kept as they came.
+/// A song: a JSON object with a title, whose other members are kept as they came. Pages show its title and its artists, so
+/// those are without what cannot be seen or turns the direction of text; older clients may send it, so it is not refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Song(String);
 
@@ -28,12 +31,18 @@ impl Song {
     /// # Errors
     /// All rules it breaks.
     pub fn parse(json: &str) -> Result<Self, Vec<Violation>> {
-        let Ok(Value::Object(song)) = serde_json::from_str(json) else {
+        let Ok(Value::Object(mut song)) = serde_json::from_str(json) else {
             return Err(vec![Violation::new("current_song", "must be an object")]);
         };
         let broken = broken_rules(&song);
         if !broken.is_empty() {
             return Err(broken);
+        }
+        if let Some(title) = song.get_mut("title") {
+            clean(title);
+        }
+        if let Some(Value::Array(artists)) = song.get_mut("artists") {
+            artists.iter_mut().for_each(clean);
         }
         let json = Value::Object(song).to_string();
         if json.len() > SONG_MAX {
@@ -55,6 +64,14 @@ impl Song {
     #[must_use]
     pub fn as_json(&self) -> &str {
         &self.0
+    }
+}
+
+fn clean(shown: &mut Value) {
+    if let Value::String(text) = shown
+        && let Cow::Owned(clean) = text::cleaned(text)
+    {
+        *text = clean;
     }
 }
 
@@ -143,6 +160,16 @@ mod tests {
         assert!(
             song.as_json().starts_with(r#"{"z":1,"title""#),
             "the order stays"
+        );
+    }
+
+    #[test]
+    fn titles_and_artists_lose_what_is_not_seen_and_stay_in_their_place() {
+        let json = r#"{"n":"\u202e","title":"a\u202eb\n","artists":["\u200fc","d"],"z":1}"#;
+        let song = Song::parse(json).unwrap();
+        assert_eq!(
+            song.as_json(),
+            "{\"n\":\"\u{202e}\",\"title\":\"ab\\n\",\"artists\":[\"c\",\"d\"],\"z\":1}"
         );
     }
 

@@ -1,9 +1,6 @@
 //! What a room is made with.
 
-use tutti_common::status::Violation;
-
-/// How long a name may be, in characters.
-const NAME_MAX: usize = 100;
+use tutti_common::{status::Violation, text};
 
 /// How many may be in a room that says nothing.
 const DEFAULT_MAX_PARTICIPANTS: u32 = 1_000;
@@ -11,7 +8,7 @@ const DEFAULT_MAX_PARTICIPANTS: u32 = 1_000;
 /// How many a room may ask for.
 const MAX_PARTICIPANTS: u32 = 100_000;
 
-/// A room's name: 1 to 100 characters, none of them control characters.
+/// A room's name: 1 to 100 characters that can be seen, see [`text::name`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomName(String);
 
@@ -21,14 +18,16 @@ impl RoomName {
     /// # Errors
     /// Says the rule it breaks.
     pub fn parse(text: &str) -> Result<Self, Violation> {
-        let length = text.chars().count();
-        if length == 0 || length > NAME_MAX || text.chars().any(char::is_control) {
-            return Err(Violation::new(
-                "name",
-                "1 to 100 characters, no control characters",
-            ));
-        }
-        Ok(Self(text.to_owned()))
+        text::name(text)
+            .map(Self)
+            .map_err(|message| Violation::new("name", message))
+    }
+
+    /// A name that was checked before, perhaps by an earlier version with fewer rules: without what is refused today. `None`
+    /// where nothing of it can be seen.
+    #[must_use]
+    pub fn from_record(text: &str) -> Option<Self> {
+        text::has_visible(text).then(|| Self(text::cleaned(text).into_owned()))
     }
 
     /// The name.
@@ -84,19 +83,26 @@ impl RoomTerms {
 
 #[cfg(test)]
 mod tests {
-    use super::RoomTerms;
+    use super::{RoomName, RoomTerms};
 
     #[test]
-    fn names_have_1_to_100_characters_and_no_control_characters() {
+    fn names_have_1_to_100_characters_all_of_them_seen() {
         let long = "ü".repeat(100);
         for name in ["x", "Ann's room ♪", long.as_str()] {
             assert!(RoomTerms::parse(Some(name), false, None).is_ok(), "{name}");
         }
         let too_long = "ü".repeat(101);
-        for name in ["", "a\nb", "a\0", "\u{85}", too_long.as_str()] {
+        for name in ["", " ", "a\nb", "a\0", "a\u{202e}b", too_long.as_str()] {
             let broken = RoomTerms::parse(Some(name), false, None).unwrap_err();
             assert_eq!(broken[0].field, "name", "{name:?}");
         }
+    }
+
+    #[test]
+    fn names_of_earlier_versions_lose_what_is_not_seen() {
+        let name = |text| RoomName::from_record(text).map(|name| name.as_str().to_owned());
+        assert_eq!(name("a\u{202e}b ♪").as_deref(), Some("ab ♪"));
+        assert_eq!(name("\u{3164}"), None);
     }
 
     #[test]

@@ -117,11 +117,7 @@ impl RoomRow {
             id: self.room_id.parse().map_err(broken)?,
             host: self.host_id.parse().map_err(broken)?,
             terms: RoomTerms {
-                // It was checked before it was written.
-                name: self
-                    .name
-                    .as_deref()
-                    .and_then(|name| RoomName::parse(name).ok()),
+                name: self.name.as_deref().and_then(RoomName::from_record),
                 is_friends_only: self.is_friends_only,
                 max_participants: u32::try_from(self.max_participants).map_err(broken)?,
             },

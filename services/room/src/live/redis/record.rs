@@ -99,11 +99,7 @@ pub(super) fn decode_room(id: RoomId, bytes: &[u8]) -> Result<Room, LiveError> {
         id,
         host: record.host.parse().map_err(unreadable)?,
         terms: RoomTerms {
-            // It was checked before it was written.
-            name: record
-                .name
-                .as_deref()
-                .and_then(|name| RoomName::parse(name).ok()),
+            name: record.name.as_deref().and_then(RoomName::from_record),
             is_friends_only: record.is_friends_only,
             max_participants: record.max_participants,
         },
