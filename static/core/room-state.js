@@ -26,7 +26,19 @@ export function roomJoined(known, { room_id, room_state }) {
  * @param {import('./types.js').StateSyncedPayload} synced
  * @returns {Room}
  */
-export function stateSynced(room, { room_id, playback_state, current_song, version }) {
+export function stateSynced(room, { participant_count, ...state }) {
+  const next = stateReceived(room, state);
+  // Joining and leaving need no new version. The count is said after a gap that may have hidden who came or went.
+  const is_counted = participant_count !== undefined && state.room_id === room.room_id;
+  return is_counted && participant_count !== next.participant_count ? { ...next, participant_count } : next;
+}
+
+/**
+ * @param {Room} room
+ * @param {import('./types.js').StateSyncedPayload} synced
+ * @returns {Room}
+ */
+function stateReceived(room, { room_id, playback_state, current_song, version }) {
   if (room_id !== room.room_id || version <= room.version) return room;
   // A server may leave out a song that stays; only null clears it.
   return { ...room, playback_state, current_song: current_song === undefined ? room.current_song : current_song, version };

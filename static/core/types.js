@@ -61,7 +61,7 @@
 /** @typedef {{ room_id: string, room_state: Omit<Room, 'room_id'>, is_host: boolean, timestamp: string }} RoomJoinedPayload */
 /** @typedef {{ room_id: string, reason: string, timestamp: string, code?: string }} RoomLeftPayload */
 /** @typedef {{ room_id: string, user_id: string, username: string, participant_count: number, timestamp: string }} UserPresencePayload */
-/** @typedef {{ room_id: string, playback_state: PlaybackState, current_song: Song | null, version: number, timestamp: string }} StateSyncedPayload */
+/** @typedef {{ room_id: string, playback_state: PlaybackState, current_song: Song | null, version: number, timestamp: string, participant_count?: number }} StateSyncedPayload With the count where events may have been missed. */
 /** @typedef {{ room_id: string, host_id: string, previous_host_id: string | null, reason: string, timestamp: string, version?: number }} HostChangedPayload */
 /** @typedef {{ room_id: string, reason: string, timestamp: string }} RoomClosedPayload */
 /** @typedef {{ timestamp: string, client_time_ms?: number, received_ms: number, sent_ms: number }} PongPayload */

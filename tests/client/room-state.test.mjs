@@ -20,6 +20,16 @@ test('a song left out stays, null clears it', () => {
   assert.equal(rooms.stateSynced(room, synced(6)).current_song, null);
 });
 
+test('a count that comes with a state is taken, however new the state is', () => {
+  for (const version of [4, 6]) {
+    const next = rooms.stateSynced(room, synced(version, { participant_count: 597 }));
+    assert.equal(next.participant_count, 597);
+    assert.equal(next.version, Math.max(5, version));
+    assert.equal(rooms.stateSynced(next, synced(4, { participant_count: 597 })), next);
+  }
+  assert.equal(rooms.stateSynced(room, synced(4, { room_id: 'room_two', participant_count: 597 })), room);
+});
+
 test('a snapshot older than what is known brings only who is there', () => {
   const joined = { room_id: 'room_one', is_host: false, timestamp: '', room_state: { ...room, version: 3, host_id: 'user_old', participants: ['user_ann', 'user_bob'], participant_count: 2 } };
   const next = rooms.roomJoined(room, joined);

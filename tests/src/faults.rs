@@ -15,7 +15,7 @@ use tutti_common::{
 use tutti_proto::rooms::RoomEvent;
 use tutti_room::{
     domain::{Change, CloseReason, Measured, Room, Seat, SeatChange, Version, View},
-    live::{Connected, Due, Feed, LiveError, LiveState, Renewed, Snapshot, Turn},
+    live::{Connected, Due, Feed, LiveError, LiveState, Member, Renewed, Snapshot, Turn},
     store::{RoomStore, Saved, StoreError},
 };
 
@@ -335,6 +335,15 @@ impl LiveState for FailingLive {
 
     async fn rooms_of(&self, user: UserId, now: UnixMs) -> Result<Vec<RoomId>, LiveError> {
         self.inner.rooms_of(user, now).await
+    }
+
+    async fn members(
+        &self,
+        room: RoomId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Member>, LiveError> {
+        self.inner.members(room, after, limit).await
     }
 
     async fn due(&self, now: UnixMs, limit: usize) -> Result<Vec<Due>, LiveError> {

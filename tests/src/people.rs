@@ -7,8 +7,8 @@ use tutti_proto::{
     rooms::{
         CloseRoomRequest, Connection, CreateRoomRequest, DropConnectionsRequest,
         GetPresenceRequest, GetRoomRequest, GetStateRequest, JoinRoomRequest, LeaveRoomRequest,
-        ListRoomsRequest, Presence, Room, State, SyncStateRequest, SyncStateResponse,
-        TransferHostRequest, TransferHostResponse,
+        ListMembersRequest, ListMembersResponse, ListRoomsRequest, Presence, Room, State,
+        SyncStateRequest, SyncStateResponse, TransferHostRequest, TransferHostResponse,
     },
 };
 
@@ -146,6 +146,24 @@ impl Person {
         };
         let answer = self.app.room_service().get_room(request).await?;
         Ok(answer.into_inner().room.unwrap())
+    }
+
+    /// A page of those in a room who have `query` in their name, and where the next one begins.
+    pub async fn members(
+        &self,
+        room_id: &str,
+        query: &str,
+        cursor: Option<String>,
+    ) -> Result<ListMembersResponse, Status> {
+        let request = ListMembersRequest {
+            user_id: self.id.clone(),
+            room_id: room_id.to_owned(),
+            query: query.to_owned(),
+            cursor: cursor.unwrap_or_default(),
+            limit: None,
+        };
+        let answer = self.app.room_service().list_members(request).await?;
+        Ok(answer.into_inner())
     }
 
     /// The ids of the rooms they are in.

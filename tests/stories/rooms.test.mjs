@@ -221,6 +221,31 @@ stories('rooms', () => {
     assert.deepEqual(await rooms(ben), [two.room_id]);
   });
 
+  story('members of a room find each other, a page at a time', async () => {
+    const [ann, ben, cat, dan] = await cast(url, 'ann', 'ben', 'cat', 'dan');
+    const room = await createRoom(ann);
+    await join(ben, room);
+    await join(cat, room);
+    const members = (/** @type {User} */ user, query = '') => user.get(`/api/v1/rooms/${room.room_id}/members${query}`);
+    const all = await members(cat);
+    assert.equal(all.status, 200, all.text);
+    const people = [ann, ben, cat].map(({ user_id, username }) => ({ user_id, username }));
+    assert.deepEqual(all.body, { members: people, participant_count: 3, next_cursor: null });
+    const first = (await members(ann, '?limit=2')).body;
+    assert.deepEqual(first.members, people.slice(0, 2));
+    await leave(ann, room);
+    const second = (await members(ben, `?limit=2&cursor=${encodeURIComponent(first.next_cursor)}`)).body;
+    assert.deepEqual(second, { members: people.slice(2), participant_count: 2, next_cursor: null });
+    const found = await members(ben, `?q=${cat.username.slice(1).toUpperCase()}`);
+    assert.deepEqual(found.body.members, people.slice(2));
+
+    isProblem(await members(dan), 403, 'FORBIDDEN');
+    isProblem(await members(ann), 403, 'FORBIDDEN');
+    isProblem(await dan.get(`/api/v1/rooms/${NOWHERE}/members`), 404, 'NOT_FOUND');
+    isProblem(await members(ben, '?limit=501&cursor=x'), 422, 'INVALID_REQUEST', ['cursor', 'limit']);
+    isProblem(await members(ben, '?limit=x'), 400, 'INVALID_REQUEST');
+  });
+
   story('the host closes a room, and nobody else does', async () => {
     const [ann, ben, cat] = await cast(url, 'ann', 'ben', 'cat');
     const room = await createRoom(ann);

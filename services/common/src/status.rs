@@ -85,12 +85,12 @@ impl Reason {
                 Code::NotFound => Self::NotFound,
                 Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => Self::Conflict,
                 Code::ResourceExhausted => Self::RateLimited,
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unavailable,
-                Code::Ok
-                | Code::Unknown
-                | Code::Unimplemented
-                | Code::Internal
-                | Code::DataLoss => Self::Internal,
+                // A process of an earlier version, beside this one during an upgrade, lacks what is new.
+                Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Cancelled
+                | Code::Unimplemented => Self::Unavailable,
+                Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Self::Internal,
             })
     }
 }
@@ -201,10 +201,12 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(Reason::of(&error(Code::Unknown, reason, "x")), reason);
         }
-        assert_eq!(
-            Reason::of(&Status::unavailable("gone")),
-            Reason::Unavailable
-        );
+        for away in [
+            Status::unavailable("gone"),
+            Status::unimplemented("too old"),
+        ] {
+            assert_eq!(Reason::of(&away), Reason::Unavailable);
+        }
     }
 
     #[test]

@@ -112,6 +112,21 @@ fn moment(unix_ms: f64) -> String {
     UnixMs(unix_ms.floor() as i64).to_rfc3339()
 }
 
+fn members(members: &[rooms::Member]) -> Value {
+    let member =
+        |member: &rooms::Member| json!({ "user_id": member.user_id, "username": member.username });
+    members.iter().map(member).collect()
+}
+
+/// Some members of a room.
+pub(crate) fn member_page(page: &rooms::ListMembersResponse) -> Value {
+    json!({
+        "members": members(&page.members),
+        "participant_count": page.member_count,
+        "next_cursor": page.next_cursor,
+    })
+}
+
 /// What a room is, in REST and in `room_joined` alike.
 fn room_members(room: &rooms::Room) -> Value {
     json!({
@@ -121,11 +136,7 @@ fn room_members(room: &rooms::Room) -> Value {
         "current_song": embedded(room.current_song_json.as_deref()),
         "playback_state": room.playback.as_ref().map(playback),
         "participants": room.members.iter().map(|member| &member.user_id).collect::<Vec<_>>(),
-        "members": room
-            .members
-            .iter()
-            .map(|member| json!({ "user_id": member.user_id, "username": member.username }))
-            .collect::<Vec<_>>(),
+        "members": members(&room.members),
         "participant_count": room.member_count,
         "version": room.version,
     })

@@ -16,6 +16,7 @@ use crate::{
         Version,
     },
     live::Snapshot,
+    members::MemberPage,
 };
 
 /// A version as it travels; none is negative.
@@ -74,6 +75,18 @@ pub(crate) fn room(snapshot: &Snapshot) -> pb::Room {
         created_at: Some(timestamp(room.created_at.0)),
         last_activity: Some(timestamp(room.last_activity.0)),
         revision: version(room.revision),
+    }
+}
+
+/// Some members of a room.
+pub(crate) fn member_page(page: &MemberPage) -> pb::ListMembersResponse {
+    let members = page.members.iter();
+    pb::ListMembersResponse {
+        members: members
+            .map(|found| member(found.user, &found.username))
+            .collect(),
+        member_count: page.count,
+        next_cursor: page.next.map(|place| place.to_string()),
     }
 }
 

@@ -10,6 +10,7 @@ mod convert;
 pub mod domain;
 mod error;
 pub mod live;
+mod members;
 mod names;
 mod people;
 mod remembered;

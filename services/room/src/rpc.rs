@@ -17,7 +17,7 @@ use tutti_proto::{
 
 use crate::{
     convert,
-    domain::{PlaybackUpdate, Refusal, Song, SongUpdate},
+    domain::{MemberSearch, PlaybackUpdate, Refusal, Song, SongUpdate},
     error::RoomError,
     live::Connected,
     service::Rooms,
@@ -157,6 +157,20 @@ impl pb::room_service_server::RoomService for RoomRpc {
         Ok(Response::new(pb::GetRoomResponse {
             room: Some(convert::room(&found)),
         }))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<pb::ListMembersRequest>,
+    ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        let ask = request.into_inner();
+        let search = MemberSearch::parse(&ask.query, &ask.cursor, ask.limit);
+        let search = search.map_err(RoomError::Invalid)?;
+        let found = self
+            .rooms
+            .members(user(&ask.user_id)?, room(&ask.room_id)?, &search)
+            .await?;
+        Ok(Response::new(convert::member_page(&found)))
     }
 
     async fn get_snapshot(

@@ -3,10 +3,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    future::ready,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tutti_common::{
     clock::{SharedClock, UnixMs},
     ids::{ConnectionId, RoomId, UserId},
@@ -22,7 +24,7 @@ use crate::{
         RoomTerms, Seat, SongUpdate, Version, View, apply, timing,
     },
     error::RoomError,
-    live::{Connected, LiveState, Renewed, Snapshot},
+    live::{Connected, LiveError, LiveState, Renewed, Snapshot},
     people::People,
     remembered::Remembered,
     store::RoomStore,
@@ -34,6 +36,9 @@ const VISIT: Duration = Duration::from_mins(1);
 
 /// How long a connection counts as alive after its gateway said so. Gateways say so every 3 s.
 const LEASE: Duration = Duration::from_secs(10);
+
+/// How many looks at live state one call takes at the same time.
+const LOOKS_AT_ONCE: usize = 64;
 
 /// The room service.
 #[derive(Clone)]
@@ -261,30 +266,34 @@ impl Rooms {
 
     /// A room the user may see.
     pub async fn get(&self, user: UserId, room: RoomId) -> Result<Snapshot, RoomError> {
+        self.visible(user, room).await?;
+        self.snapshot(room).await
+    }
+
+    /// A look at a room that the user may see.
+    pub(crate) async fn visible(&self, user: UserId, room: RoomId) -> Result<View, RoomError> {
         let view = self.view(room, &[user]).await?.ok_or(RoomError::NotFound)?;
         if self.access(&view, user).await? == Access::No {
             return Err(RoomError::NotFound);
         }
-        self.snapshot(room).await
+        Ok(view)
     }
 
     /// The rooms a user is in, latest joined first.
     pub async fn list(&self, user: UserId) -> Result<Vec<Snapshot>, RoomError> {
-        let mut rooms = Vec::new();
-        for room in self.live.rooms_of(user, self.clock.now()).await? {
-            rooms.extend(self.live.snapshot(room).await?);
-        }
-        Ok(rooms)
+        let rooms = self.live.rooms_of(user, self.clock.now()).await?;
+        let snapshots = stream::iter(rooms)
+            .map(|room| self.live.snapshot(room))
+            .buffered(LOOKS_AT_ONCE)
+            .try_filter_map(|snapshot| ready(Ok(snapshot)));
+        Ok(snapshots.try_collect().await?)
     }
 
     /// Ends a room: its host does, or, without a user, an operator.
     pub async fn close(&self, user: Option<UserId>, room: RoomId) -> Result<(), RoomError> {
         let mut reason = CloseReason::ByOperator;
         if let Some(user) = user {
-            let view = self.view(room, &[user]).await?.ok_or(RoomError::NotFound)?;
-            if self.access(&view, user).await? == Access::No {
-                return Err(RoomError::NotFound);
-            }
+            self.visible(user, room).await?;
             reason = CloseReason::ByHost;
         }
         // Asked at each look at the room: somebody else may have become host meanwhile.
@@ -423,17 +432,23 @@ impl Rooms {
     ) -> Result<Vec<Presence>, RoomError> {
         let now = self.clock.now();
         let online = self.live.online(others, now).await?;
-        let mut views = HashMap::new();
-        for &other in others {
-            for room in self.live.rooms_of(other, now).await? {
-                if let Some(view) = self.live.view(room, &[viewer, other]).await? {
-                    views.entry(other).or_insert_with(Vec::new).push(view);
-                }
-            }
-        }
+        // Several at once, and each room once: hundreds of friends may be in one room, and each look may be a way over a network.
+        let rooms = stream::iter(others.to_vec())
+            .map(|other| self.live.rooms_of(other, now))
+            .buffered(LOOKS_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let distinct = rooms.iter().flatten().copied().collect::<HashSet<_>>();
+        let views = stream::iter(distinct)
+            .map(|room| async move {
+                Ok::<_, LiveError>((room, self.live.view(room, &[viewer]).await?))
+            })
+            .buffer_unordered(LOOKS_AT_ONCE)
+            .try_filter_map(|(room, view)| ready(Ok(view.map(|view| (room, view)))))
+            .try_collect::<HashMap<_, _>>()
+            .await?;
         let hosts = views
             .values()
-            .flatten()
             .filter(|view| hidden_from(view, viewer))
             .map(|view| view.room.host)
             .collect::<HashSet<_>>();
@@ -443,12 +458,14 @@ impl Rooms {
             |view: &&View| !hidden_from(view, viewer) || friends.contains(&view.room.host);
         Ok(others
             .iter()
-            .map(|&user| Presence {
+            .zip(rooms)
+            .map(|(&user, rooms)| Presence {
                 user,
                 online: online.contains(&user),
-                room: views
-                    .get(&user)
-                    .and_then(|views| views.iter().find(visible))
+                room: rooms
+                    .iter()
+                    .filter_map(|room| views.get(room))
+                    .find(visible)
                     .map(|view| view.room.id),
             })
             .collect())

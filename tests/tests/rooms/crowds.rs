@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::{join, join_all};
 use tonic::Code;
 use tutti_common::{sql::Database, status::Reason};
-use tutti_tests::{TestApp, on_both_engines, playing, refused};
+use tutti_tests::{TestApp, on_both_engines, playing, refused, wrong_fields};
 
 on_both_engines! {
     of_a_hundred_sixty_get_into_a_room_of_sixty,
@@ -13,6 +13,8 @@ on_both_engines! {
     devices_that_race_make_one_participant,
     hosts_that_race_hand_over_once,
     a_room_is_closed_once,
+    everybody_in_a_crowd_is_counted_and_found,
+    members_are_for_members,
 }
 
 async fn of_a_hundred_sixty_get_into_a_room_of_sixty(database: Database) {
@@ -135,4 +137,67 @@ async fn a_room_is_closed_once(database: Database) {
     }
     assert_eq!(app.count("SELECT count(*) FROM music_rooms").await, 0);
     assert_eq!(app.count("SELECT count(*) FROM room_participants").await, 0);
+}
+
+async fn everybody_in_a_crowd_is_counted_and_found(database: Database) {
+    let app = TestApp::start(&database).await;
+    let crowd = app.crowd(505).await;
+    let (host, fans) = crowd.split_first().unwrap();
+    let room = host.create_room().await;
+    let watch = app.watch(&room).await;
+    let comings_and_goings = async {
+        for fan in fans {
+            fan.join(&room).await.unwrap();
+        }
+        let last = fans.last().unwrap();
+        let found = last.members(&room, "", None).await.unwrap();
+        assert_eq!((found.members.len(), found.member_count), (100, 505));
+
+        // Whoever goes moves nobody to another page, and the next ones move up in what a room names.
+        fans[0].leave(&room).await.unwrap();
+        fans[200].leave(&room).await.unwrap();
+        let mut ids = Vec::new();
+        let mut page = found;
+        loop {
+            ids.extend(page.members.into_iter().map(|member| member.user_id));
+            let Some(next) = page.next_cursor else { break };
+            page = host.members(&room, "", Some(next)).await.unwrap();
+            assert_eq!(page.member_count, 503);
+        }
+        let expected = crowd.iter().map(|fan| fan.id.clone());
+        let expected = expected.filter(|id| *id != fans[200].id);
+        assert_eq!(ids, expected.collect::<Vec<_>>());
+
+        let named = host.members(&room, "AN504", None).await.unwrap();
+        let named = named.members.iter().map(|member| &member.username);
+        assert_eq!(named.collect::<Vec<_>>(), ["fan504"]);
+        let nobody = host.members(&room, "fan505%", None).await.unwrap();
+        assert_eq!((nobody.members.len(), nobody.next_cursor), (0, None));
+
+        let seen = app.room(&room).await;
+        assert_eq!((seen.members.len(), seen.member_count), (500, 503));
+        app.close(&room).await.unwrap();
+    };
+    // Heard meanwhile: who listens too slowly takes a snapshot.
+    let (rest, ()) = join(watch.rest(), comings_and_goings).await;
+    let counts = (2..=505).map(|count| format!("joined: {count}"));
+    let counts = counts.chain([504, 503].map(|count| format!("left: {count}")));
+    for (event, count) in rest.iter().zip(counts) {
+        assert!(event.ends_with(&count), "{event}, not {count}");
+    }
+    assert_eq!(rest.len(), 504 + 2 + 1);
+}
+
+async fn members_are_for_members(database: Database) {
+    let app = TestApp::start(&database).await;
+    let [ann, bob] = app.users(["ann", "bob"]).await;
+    let open = ann.create_room().await;
+    let hidden = ann.create_friends_only_room().await;
+    let outside = bob.members(&open, "", None).await;
+    refused(outside, Code::PermissionDenied, Reason::Forbidden);
+    let outside = bob.members(&hidden, "", None).await;
+    refused(outside, Code::NotFound, Reason::NotFound);
+    let long = "x".repeat(65);
+    let wrong = ann.members(&open, &long, Some("x".to_owned())).await;
+    assert_eq!(wrong_fields(wrong), ["q", "cursor"]);
 }

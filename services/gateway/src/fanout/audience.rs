@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use serde_json::Value;
 use tutti_common::{clock::UnixMs, ids::ConnectionId};
 use tutti_proto::{
     rooms::{
@@ -339,17 +340,24 @@ pub(super) fn name_of(event: &Event) -> &'static str {
 
 /// An event as all but the ones it is about see it.
 fn encode(event: &RoomEvent, happened: &Event) -> Message {
+    event_to_client(name_of(happened), &payload_of(event, happened))
+}
+
+fn payload_of(event: &RoomEvent, happened: &Event) -> Value {
     let room_id = &event.room_id;
     let at = json::time(event.at.as_ref());
     let nobody = pb::Member::default();
-    let payload = match happened {
+    match happened {
         Event::Snapshot(room) => {
             let state = State {
                 playback: room.playback,
                 current_song_json: room.current_song_json.clone(),
                 version: event.version,
             };
-            json::state_synced(room_id, &state, &at)
+            let mut payload = json::state_synced(room_id, &state, &at);
+            // In a crowd that a snapshot does not name whole, nobody is said to have come or gone whom a gap hid.
+            payload["participant_count"] = room.member_count.into();
+            payload
         }
         Event::StateSynced(synced) => {
             let state = synced.state.clone().unwrap_or_default();
@@ -366,15 +374,14 @@ fn encode(event: &RoomEvent, happened: &Event) -> Message {
         Event::HostChanged(changed) => json::host_changed(room_id, changed, event.version, &at),
         Event::RoomClosed(closed) => json::room_closed(room_id, closed.reason(), &at),
         Event::RoomTiming(timing) => json::room_timing(room_id, timing, &at),
-    };
-    event_to_client(name_of(happened), &payload)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tutti_proto::rooms::{Member, Room, room_event::Event};
+    use tutti_proto::rooms::{Member, Room, RoomEvent, StateSynced, room_event::Event};
 
-    use super::Known;
+    use super::{Known, payload_of};
 
     fn room(host: &str, members: &[&str], member_count: u32) -> Room {
         Room {
@@ -427,5 +434,15 @@ mod tests {
         let after = room("a", &["a", "c"], 2);
         assert_eq!(missed(&crowd, &after), ["-b"]);
         assert_eq!(missed(&after, &crowd), ["+b"]);
+    }
+
+    #[test]
+    fn a_gap_in_a_crowd_leaves_nobody_with_the_count_from_before() {
+        let event = RoomEvent::default();
+        let after = room("a", &["a", "b"], 597);
+        let synced = payload_of(&event, &Event::Snapshot(after));
+        assert_eq!(synced["participant_count"], 597);
+        let synced = payload_of(&event, &Event::StateSynced(StateSynced::default()));
+        assert_eq!(synced.get("participant_count"), None);
     }
 }

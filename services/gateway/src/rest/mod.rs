@@ -66,6 +66,7 @@ pub(crate) fn routes() -> Router<Gateway> {
         .route("/rooms/create", post(rooms::create))
         .route("/rooms/join", post(rooms::join))
         .route("/rooms/{room_id}/leave", post(rooms::leave))
+        .route("/rooms/{room_id}/members", get(rooms::members))
         .route("/rooms/{room_id}", get(rooms::show).delete(rooms::close))
         .layer(axum::middleware::from_fn(traced_and_never_cached));
     Router::new()

@@ -5,12 +5,12 @@ use serde_json::json;
 use tutti_common::rpc::about;
 use tutti_proto::rooms::{
     CloseRoomRequest, CreateRoomRequest, GetRoomRequest, JoinRoomRequest, LeaveRoomRequest,
-    ListRoomsRequest,
+    ListMembersRequest, ListRoomsRequest,
 };
 
 use super::{
     Answer, created, no_content, ok,
-    request::{Caller, JsonObject, PathId},
+    request::{Caller, JsonObject, PathId, Query},
 };
 use crate::{Gateway, json};
 
@@ -89,6 +89,27 @@ pub(super) async fn list(State(gateway): State<Gateway>, Caller(user_id): Caller
         .await?
         .into_inner();
     ok(json!({ "rooms": answer.rooms.iter().map(json::room).collect::<Vec<_>>() }))
+}
+
+pub(super) async fn members(
+    State(gateway): State<Gateway>,
+    Caller(user_id): Caller,
+    PathId(room_id): PathId,
+    query: Query,
+) -> Answer {
+    let request = ListMembersRequest {
+        user_id,
+        room_id,
+        query: query.get("q").unwrap_or_default().to_owned(),
+        cursor: query.get("cursor").unwrap_or_default().to_owned(),
+        limit: query.integer("limit")?,
+    };
+    let answer = gateway
+        .rooms()
+        .list_members(about(request, |request| &request.room_id))
+        .await?
+        .into_inner();
+    ok(json::member_page(&answer))
 }
 
 pub(super) async fn close(

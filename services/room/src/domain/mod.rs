@@ -1,6 +1,7 @@
 //! The rules of a room: who is in it, who is host, what plays where. Pure: time and facts come in as
 //! arguments, and nothing here knows of SQL, Redis, gRPC or HTTP.
 
+mod member_search;
 mod playback;
 mod rules;
 mod song;
@@ -15,6 +16,7 @@ use tutti_common::{
     ids::{ConnectionId, RoomId, UserId},
 };
 
+pub use member_search::MemberSearch;
 pub use playback::{Playback, PlaybackUpdate};
 pub use rules::{Command, apply};
 pub use song::{Song, SongUpdate};

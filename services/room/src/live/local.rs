@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,8 +18,8 @@ use tutti_common::{
 use tutti_proto::rooms::RoomEvent;
 
 use super::{
-    CLAIM, Connected, Due, Feed, LiveError, LiveState, MEASURED_FOR, Renewed, SNAPSHOT_MEMBERS,
-    Snapshot, Turn, connections_of,
+    CLAIM, Connected, Due, Feed, LiveError, LiveState, MEASURED_FOR, Member, Renewed,
+    SNAPSHOT_MEMBERS, Snapshot, Turn, connections_of,
 };
 use crate::domain::{Change, Lease, Measured, Room, Seat, SeatChange, Version, View};
 
@@ -296,6 +297,29 @@ impl LiveState for LocalLive {
     async fn snapshot(&self, room: RoomId) -> Result<Option<Snapshot>, LiveError> {
         let state = self.state();
         Ok(state.rooms.get(&room).map(LiveRoom::snapshot))
+    }
+
+    async fn members(
+        &self,
+        room: RoomId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Member>, LiveError> {
+        let state = self.state();
+        let Some(room) = state.rooms.get(&room) else {
+            return Ok(Vec::new());
+        };
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let seated = room.order.range((first, Bound::Unbounded));
+        let seated = seated.filter_map(|(&place, user)| {
+            let seat = &room.seats.get(user)?.seat;
+            Some(Member {
+                place,
+                user: seat.user,
+                username: seat.username.clone(),
+            })
+        });
+        Ok(seated.take(limit).collect())
     }
 
     async fn restore(&self, room: Room, seats: Vec<Seat>) -> Result<(), LiveError> {

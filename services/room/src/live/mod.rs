@@ -41,6 +41,17 @@ pub struct Snapshot {
     pub count: u32,
 }
 
+/// One who is in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Rises in order of joining, while live state is not lost.
+    pub place: u64,
+    /// Who.
+    pub user: UserId,
+    /// Their name when they joined.
+    pub username: String,
+}
+
 /// How long something due, or to be recorded, belongs to who claimed it.
 pub const CLAIM: Duration = Duration::from_secs(2);
 
@@ -113,6 +124,14 @@ pub trait LiveState: Send + Sync + 'static {
 
     /// A room with its members.
     async fn snapshot(&self, room: RoomId) -> Result<Option<Snapshot>, LiveError>;
+
+    /// Those who are in a room behind that place, in order of joining, at most `limit`; nobody if the room is not there.
+    async fn members(
+        &self,
+        room: RoomId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Member>, LiveError>;
 
     /// Puts a room there, unless it is there already.
     async fn restore(&self, room: Room, seats: Vec<Seat>) -> Result<(), LiveError>;

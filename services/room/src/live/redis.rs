@@ -30,7 +30,7 @@ use self::{
     turns::{TURN, Turns},
 };
 use super::{
-    Connected, Due, Feed, LiveError, LiveState, Renewed, SNAPSHOT_MEMBERS, Snapshot, Turn,
+    Connected, Due, Feed, LiveError, LiveState, Member, Renewed, SNAPSHOT_MEMBERS, Snapshot, Turn,
 };
 use crate::domain::{Change, Measured, Room, Seat, Version, View};
 
@@ -58,6 +58,7 @@ struct Scripts {
     commit: Script,
     restore: Script,
     snapshot: Script,
+    members_after: Script,
     lease: Script,
     claim: Script,
     settle: Script,
@@ -112,6 +113,10 @@ impl RedisLive {
                         include_str!("redis/snapshot.lua")
                     ),
                 ),
+                members_after: Script::new(
+                    "members_after",
+                    include_str!("redis/members_after.lua"),
+                ),
                 lease: Script::new("lease", include_str!("redis/lease.lua")),
                 claim: Script::new("claim", include_str!("redis/claim.lua")),
                 settle: Script::new("settle", include_str!("redis/settle.lua")),
@@ -130,6 +135,15 @@ impl LiveState for RedisLive {
 
     async fn snapshot(&self, room: RoomId) -> Result<Option<Snapshot>, LiveError> {
         self.take_snapshot(room).await
+    }
+
+    async fn members(
+        &self,
+        room: RoomId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Member>, LiveError> {
+        self.members_after(room, after, limit).await
     }
 
     async fn restore(&self, room: Room, seats: Vec<Seat>) -> Result<(), LiveError> {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Change, Room, Seat, SeatChange, Version, View},
-    live::{Due, LiveError, SNAPSHOT_MEMBERS, Snapshot, connections_of},
+    live::{Due, LiveError, Member, SNAPSHOT_MEMBERS, Snapshot, connections_of},
 };
 
 /// A record, how many are in the room, the eldest two, and of those asked about seats and leases by turns.
@@ -102,6 +102,32 @@ impl RedisLive {
             members: decode_members(&users, &seats)?,
             count,
         }))
+    }
+
+    pub(super) async fn members_after(
+        &self,
+        room: RoomId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Member>, LiveError> {
+        let keys = [self.keys.seats(room), self.keys.order(room)];
+        let after = after.map_or("-inf".to_owned(), |place| format!("({place}"));
+        let (users, seats, places) = self
+            .redis
+            .run::<(Vec<String>, Vec<Vec<u8>>, Vec<u64>)>(
+                &self.scripts.members_after,
+                &keys,
+                &[after, limit.to_string()],
+            )
+            .await?;
+        let members = decode_members(&users, &seats)?.into_iter().zip(places);
+        Ok(members
+            .map(|((user, username), place)| Member {
+                place,
+                user,
+                username,
+            })
+            .collect())
     }
 
     pub(super) async fn room(&self, id: RoomId) -> Result<Option<Room>, LiveError> {
