@@ -124,14 +124,20 @@ impl Person {
 
     /// Leaves with all devices.
     pub async fn leave(&self, room_id: &str) -> Result<(), Status> {
-        self.leave_by(room_id, None).await
+        self.leave_by(room_id, None, false).await
     }
 
-    async fn leave_by(&self, room_id: &str, connection: Option<&str>) -> Result<(), Status> {
+    async fn leave_by(
+        &self,
+        room_id: &str,
+        connection: Option<&str>,
+        session_ended: bool,
+    ) -> Result<(), Status> {
         let request = LeaveRoomRequest {
             user_id: self.id.clone(),
             room_id: room_id.to_owned(),
             connection_id: connection.map(str::to_owned),
+            session_ended,
         };
         let answer = self.app.room_service().leave_room(request).await?;
         answer.into_inner().left_at.unwrap();
@@ -286,7 +292,13 @@ impl Device {
     /// Leaves with this device.
     pub async fn leave(&self, room_id: &str) -> Result<(), Status> {
         self.reports_itself(None);
-        self.owner.leave_by(room_id, Some(&self.id)).await
+        self.owner.leave_by(room_id, Some(&self.id), false).await
+    }
+
+    /// Its session ends, and its gateway says so.
+    pub async fn log_out(&self, room_id: &str) -> Result<(), Status> {
+        self.vanish();
+        self.owner.leave_by(room_id, Some(&self.id), true).await
     }
 
     /// Says what plays where, by this device.

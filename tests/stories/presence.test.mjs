@@ -4,7 +4,7 @@
 // connection that was alive for 60 s, which is longer than a story should take.
 
 import assert from 'node:assert/strict';
-import { befriend, cast, connect, createFriendsRoom, eventually } from '../support/api.mjs';
+import { api, befriend, cast, connect, createFriendsRoom, eventually, login } from '../support/api.mjs';
 import { cable } from '../support/cable.mjs';
 import { isAccepted, isNow, isProblem, isRefused } from '../support/expect.mjs';
 import { arrive, enter, playing, scene, SONG } from '../support/scene.mjs';
@@ -156,6 +156,65 @@ overBothTransports('a lost connection', (transport) => {
       return answer.status === 200 ? undefined : answer;
     }, 'the room is removed');
     isProblem(gone, 404, 'NOT_FOUND');
+  });
+});
+
+overBothTransports('logging out', (transport) => {
+  /** @param {User} user */
+  const logOut = async ({ refresh_token, url }) => {
+    const answer = await api(url)('POST', '/api/v1/auth/logout', { body: { refresh_token } });
+    assert.equal(answer.status, 204, answer.text);
+  };
+
+  for (const first of ['', ', by a page that closes its connection first,']) {
+    story(`leaves the room at once${first} and the next one is host`, async () => {
+      const [host, guest, other] = await cast(patient.url, 'ann', 'ben', 'cat');
+      const { room, connections } = await scene(transport, host, guest, other);
+      const [leaving, ...observers] = connections;
+      if (first) {
+        await befriend(host, guest);
+        leaving.close();
+        const isAway = async () => !(await guest.get('/api/v1/friends')).body.friends[0].online;
+        await eventually(isAway, 'the connection is gone');
+      }
+      await logOut(host);
+      for (const observer of observers) {
+        const { payload: changed, before } = await observer.until('host_changed');
+        // Not "disconnected", which it would be after the grace.
+        assert.equal(changed.reason, 'left');
+        assert.equal(changed.host_id, guest.user_id);
+        assert.deepEqual(before.map(({ event, payload }) => [event, payload.participant_count]), [['user_left', 2]]);
+      }
+      const { participants } = (await guest.get(`/api/v1/rooms/${room.room_id}`)).body;
+      assert.deepEqual(participants, [guest.user_id, other.user_id]);
+      isAccepted(await observers[0].emit('sync_state', { playback_state: playing() }));
+    });
+  }
+
+  story('with a stolen token leaves the room at once, too', async () => {
+    const [host, guest] = await cast(patient.url, 'ann', 'ben');
+    const { connections } = await scene(transport, host, guest);
+    const stolen = host.refresh_token;
+    // Twice: only the last but one may be traded again.
+    await host.refresh();
+    await host.refresh();
+    const answer = await api(host.url)('POST', '/api/v1/auth/refresh', { body: { refresh_token: stolen } });
+    isProblem(answer, 401, 'AUTH_REQUIRED');
+    assert.equal((await connections[1].next('host_changed')).reason, 'left');
+  });
+
+  story('on one device is not noticed while another session of the same user is there', async () => {
+    const [host, guest, other] = await cast(brief.url, 'ann', 'ben', 'cat');
+    const { room, connections } = await scene(transport, host, guest, other);
+    const [leaving, observer, third] = connections;
+    const elsewhere = await enter(await login(host), room, transport);
+    await logOut(host);
+    await leaving.closed;
+    third.drop();
+    const { payload, before } = await observer.until('user_left');
+    assert.equal(payload.user_id, other.user_id);
+    assert.deepEqual(before, []);
+    isAccepted(await elsewhere.emit('sync_state', { playback_state: playing() }));
   });
 });
 

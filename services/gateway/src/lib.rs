@@ -2,6 +2,7 @@
 //! It decides no rule and keeps nothing that another gateway would miss.
 
 mod assets;
+mod departures;
 mod ended;
 mod fanout;
 mod fields;
@@ -84,7 +85,8 @@ pub struct Parts {
     hub: Hub,
     fanout: Fanout,
     arrivals: presence::Gathering,
-    departures: presence::Gathering,
+    drops: presence::Gathering,
+    departures: departures::Departures,
     refusals: origin::RefusalLog,
 }
 
@@ -147,7 +149,8 @@ impl Gateway {
             ),
             hub: Hub::default(),
             arrivals: presence::Gathering::default(),
-            departures: presence::Gathering::default(),
+            drops: presence::Gathering::default(),
+            departures: departures::Departures::default(),
             refusals: origin::RefusalLog::default(),
             auth,
             room,

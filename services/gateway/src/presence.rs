@@ -144,5 +144,5 @@ pub(crate) async fn has_gone(gateway: &Gateway, connection: Connection) {
             tracing::debug!(%status, "cannot say that a connection is gone");
         }
     };
-    gateway.departures.say(connection, say).await;
+    gateway.drops.say(connection, say).await;
 }

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tutti_common::accounts::{self, News};
 use tutti_proto::auth::watch_accounts_response::Event;
 
-use crate::{ENDED_SESSIONS, Gateway, SIGNING_KEYS};
+use crate::{ENDED_SESSIONS, Gateway, SIGNING_KEYS, departures};
 
 /// How often the signing keys are fetched. The auth service tells a key for 45 s after its last process had it, and it is to be
 /// trusted for less than a minute.
@@ -66,5 +66,8 @@ fn end(gateway: &Gateway, session_id: &str) {
     };
     // In this order: a connection that is not yet there to be closed finds its session ended.
     gateway.identity.end(session);
-    gateway.hub.close_session(session_id);
+    gateway.hub.close_session(session);
+    let gateway = gateway.clone();
+    let shutdown = gateway.shutdown.clone();
+    shutdown.spawn(async move { departures::leave_rooms(&gateway, session).await });
 }

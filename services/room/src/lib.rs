@@ -27,7 +27,7 @@ use tutti_common::config::{Rates, Settings};
 pub use error::RoomError;
 pub use people::{People, PeopleError, RemotePeople};
 pub use rpc::routes;
-pub use service::Rooms;
+pub use service::{Leaving, Rooms};
 
 /// The gRPC services this part serves.
 pub const SERVICES: &[&str] = &["tutti.rooms.v1.RoomService"];

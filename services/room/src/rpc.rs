@@ -20,7 +20,7 @@ use crate::{
     domain::{MemberSearch, PlaybackUpdate, Refusal, Song, SongUpdate},
     error::RoomError,
     live::Connected,
-    service::Rooms,
+    service::{Leaving, Rooms},
 };
 
 /// The room service's routes. Streams end when the process does.
@@ -130,13 +130,13 @@ impl pb::room_service_server::RoomService for RoomRpc {
         request: Request<pb::LeaveRoomRequest>,
     ) -> Result<Response<pb::LeaveRoomResponse>, Status> {
         let ask = request.into_inner();
-        let connection = connection(ask.connection_id.as_deref())?;
+        let what = match connection(ask.connection_id.as_deref())? {
+            Some(connection) if ask.session_ended => Leaving::EndedConnection(connection),
+            Some(connection) => Leaving::Connection(connection),
+            None => Leaving::User,
+        };
         let left_at = match room(&ask.room_id) {
-            Ok(room) => {
-                self.rooms
-                    .leave(user(&ask.user_id)?, room, connection)
-                    .await?
-            }
+            Ok(room) => self.rooms.leave(user(&ask.user_id)?, room, what).await?,
             // Who leaves a room that is none has left it.
             Err(_) => self.rooms.clock.now(),
         };

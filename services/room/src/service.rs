@@ -55,6 +55,18 @@ pub struct Rooms {
     pub(crate) remembered: Arc<Remembered>,
 }
 
+/// What of a user leaves a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// This connection, and the user with the last one.
+    Connection(ConnectionId),
+    /// This connection, whose session has ended. Those of other sessions that were lost a moment ago may come back, and keep
+    /// the user's place as long as they do otherwise.
+    EndedConnection(ConnectionId),
+    /// All connections.
+    User,
+}
+
 /// By what right a user may see a room.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -245,11 +257,20 @@ impl Rooms {
         &self,
         user: UserId,
         room: RoomId,
-        connection: Option<ConnectionId>,
+        what: Leaving,
     ) -> Result<UnixMs, RoomError> {
-        let command = match connection {
-            Some(connection) => Command::Detach { user, connection },
-            None => Command::Leave {
+        let command = match what {
+            Leaving::Connection(connection) => Command::Detach {
+                user,
+                connection,
+                others_return_within: Duration::ZERO,
+            },
+            Leaving::EndedConnection(connection) => Command::Detach {
+                user,
+                connection,
+                others_return_within: self.settings.presence_grace,
+            },
+            Leaving::User => Command::Leave {
                 user,
                 reason: LeaveReason::Left,
             },

@@ -478,6 +478,7 @@ async fn a_seat_is_kept_by_its_last_lease(live: Live) {
     let detach = Command::Detach {
         user: host,
         connection: laptop,
+        others_return_within: Duration::ZERO,
     };
     act(&live, id, host, detach).await;
     assert_eq!(due(&live, until + GRACE).await, [Due::Seat(id, host)]);

@@ -30,7 +30,7 @@ use tutti_proto::rooms::{
     WatchRoomRequest, WatchRoomResponse, room_event, room_service_client::RoomServiceClient,
 };
 use tutti_room::{
-    People, PeopleError, RoomError, RoomSettings, Rooms,
+    Leaving, People, PeopleError, RoomError, RoomSettings, Rooms,
     domain::{PlaybackUpdate, Refusal, SongUpdate, Version},
     live::{Feed, LiveState as _, RedisLive},
 };
@@ -232,7 +232,7 @@ async fn what_another_process_did_is_seen_at_the_second_look() {
     );
     sync(&one, heir, room, 21.0).await;
     // The host goes, by another process.
-    other.leave(heir, room, None).await.unwrap();
+    other.leave(heir, room, Leaving::User).await.unwrap();
     let refused = try_sync(&one, heir, room, 1.0).await.unwrap_err();
     assert!(
         matches!(refused, RoomError::Refused(Refusal::NotInRoom)),
@@ -436,7 +436,7 @@ async fn what_happens_to_rooms_is_counted() {
     let heir = record.user().await;
     rooms.join(heir, room, None).await.unwrap();
     rooms.transfer(host, room, heir).await.unwrap();
-    rooms.leave(heir, room, None).await.unwrap();
+    rooms.leave(heir, room, Leaving::User).await.unwrap();
     clock.advance(Duration::from_mins(2));
     rooms.look_after_what_is_due().await.unwrap();
     let counted = metrics.render();

@@ -13,6 +13,8 @@ on_both_engines! {
     while_one_device_is_alive_the_user_stays,
     leaving_with_the_last_attached_device_is_leaving,
     leaving_with_a_device_that_is_elsewhere_is_nothing,
+    a_host_who_logs_out_is_succeeded_at_once,
+    who_logs_out_stays_by_a_device_of_another_session,
     a_visit_keeps_its_seat_for_a_minute_and_the_grace,
     a_device_takes_the_place_of_a_visit,
     a_visit_after_a_device_adds_nothing,
@@ -122,6 +124,60 @@ async fn leaving_with_a_device_that_is_elsewhere_is_nothing(database: Database) 
     ann.device().join(&room).await.unwrap();
     ann.device().leave(&room).await.unwrap();
     assert_eq!(app.room(&room).await.member_count, 1);
+}
+
+async fn a_host_who_logs_out_is_succeeded_at_once(database: Database) {
+    let app = TestApp::start(&database).await;
+    let [ann, bob] = app.users(["ann", "bob"]).await;
+    for is_lost_before in [false, true] {
+        let room = ann.create_room().await;
+        let device = ann.device();
+        device.join(&room).await.unwrap();
+        bob.join(&room).await.unwrap();
+        let watch = app.watch(&room).await;
+        if is_lost_before {
+            device.lose(&room).await;
+        }
+        device.log_out(&room).await.unwrap();
+        // Twice is once.
+        device.log_out(&room).await.unwrap();
+        app.close(&room).await.unwrap();
+        assert_eq!(
+            watch.rest().await,
+            ["ann left: 1", "bob is host after ann left", OVER]
+        );
+    }
+}
+
+async fn who_logs_out_stays_by_a_device_of_another_session(database: Database) {
+    let app = TestApp::start(&database).await;
+    let [ann, bob] = app.users(["ann", "bob"]).await;
+    let room = ann.create_room().await;
+    let [desk, phone] = [ann.device(), ann.device()];
+    desk.join(&room).await.unwrap();
+    phone.join(&room).await.unwrap();
+    bob.device().join(&room).await.unwrap();
+    let watch = app.watch(&room).await;
+    // The phone's page is loaded again just now.
+    phone.lose(&room).await;
+    desk.log_out(&room).await.unwrap();
+    app.let_pass(almost(GRACE)).await;
+    let phone = ann.device();
+    phone.join(&room).await.unwrap();
+    app.let_pass(GRACE).await;
+    assert_eq!(app.room(&room).await.host_id, ann.id);
+    // And then it does not come back.
+    phone.lose(&room).await;
+    app.let_pass(GRACE).await;
+    app.close(&room).await.unwrap();
+    assert_eq!(
+        watch.rest().await,
+        [
+            "ann was disconnected: 1",
+            "bob is host after ann was disconnected",
+            OVER
+        ]
+    );
 }
 
 async fn a_visit_keeps_its_seat_for_a_minute_and_the_grace(database: Database) {

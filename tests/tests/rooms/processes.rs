@@ -52,7 +52,7 @@ async fn story(database: Database) {
                     .leave_room(LeaveRoomRequest {
                         user_id: guest.id.clone(),
                         room_id: room_id.clone(),
-                        connection_id: None,
+                        ..LeaveRoomRequest::default()
                     })
                     .await
                     .unwrap();

@@ -59,7 +59,7 @@ pub(super) async fn leave(
     let request = LeaveRoomRequest {
         user_id,
         room_id,
-        connection_id: None,
+        ..LeaveRoomRequest::default()
     };
     gateway
         .rooms()

@@ -6,7 +6,7 @@ use engineioxide::DisconnectReason;
 use serde_json::Value;
 use tutti_common::{
     clock::UnixMs,
-    ids::{ConnectionId, UserId},
+    ids::{ConnectionId, SessionId, UserId},
 };
 use tutti_proto::rooms;
 
@@ -20,7 +20,7 @@ pub(crate) struct Connection {
     pub(crate) user: UserId,
     pub(crate) user_id: String,
     /// The `sid` of its access token.
-    session_id: Mutex<String>,
+    session: Mutex<SessionId>,
     room_id: Mutex<Option<String>>,
     measured: Mutex<Option<Measured>>,
     carrier: Carrier,
@@ -39,14 +39,14 @@ pub(crate) struct Measured {
 }
 
 impl Connection {
-    pub(super) fn new(user: UserId, session_id: String, carrier: Carrier) -> Arc<Self> {
+    pub(super) fn new(user: UserId, session: SessionId, carrier: Carrier) -> Arc<Self> {
         let id = ConnectionId::new();
         Arc::new(Self {
             id,
             id_text: id.to_string(),
             user,
             user_id: user.to_string(),
-            session_id: Mutex::new(session_id),
+            session: Mutex::new(session),
             room_id: Mutex::new(None),
             measured: Mutex::new(None),
             carrier,
@@ -81,19 +81,17 @@ impl Connection {
         self.room_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_of_session(&self, session_id: &str) -> bool {
-        *self
-            .session_id
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            == session_id
+    /// The session of its access token.
+    pub(super) fn session(&self) -> SessionId {
+        *self.lock_session()
     }
 
-    pub(super) fn set_session(&self, session_id: String) {
-        *self
-            .session_id
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = session_id;
+    pub(super) fn set_session(&self, session: SessionId) {
+        *self.lock_session() = session;
+    }
+
+    fn lock_session(&self) -> MutexGuard<'_, SessionId> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends what must not be missed, encoded and counted by the caller.

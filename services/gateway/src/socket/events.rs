@@ -261,6 +261,7 @@ async fn tell_of_leaving(
         user_id: connection.user_id.clone(),
         room_id: room_id.to_owned(),
         connection_id: Some(connection.id_text.clone()),
+        session_ended: false,
     };
     let answer = gateway
         .rooms()
@@ -422,7 +423,7 @@ async fn authenticate(
             return Err(Fault::new(Reason::Unavailable, error.to_string()));
         }
     };
-    connection.set_session(claims.sid.to_string());
+    connection.set_session(claims.sid);
     // It may have ended just before the connection could be found in it.
     if gateway.identity.has_ended(claims.sid) {
         connection.close();

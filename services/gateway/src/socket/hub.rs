@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tutti_common::{clock::UnixMs, ids::ConnectionId, spread::Spread};
+use tutti_common::{
+    clock::UnixMs,
+    ids::{ConnectionId, SessionId},
+    spread::Spread,
+};
 use tutti_proto::rooms;
 
 use super::Connection;
@@ -80,8 +84,8 @@ impl Hub {
     }
 
     /// Ends the connections of a session that is over.
-    pub(crate) fn close_session(&self, session_id: &str) {
-        self.close_where(|connection| connection.is_of_session(session_id));
+    pub(crate) fn close_session(&self, session: SessionId) {
+        self.close_where(|connection| connection.session() == session);
     }
 
     /// Ends all connections.

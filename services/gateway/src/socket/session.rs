@@ -17,7 +17,7 @@ use super::{
     line::Refused,
     packet::{self, ClientEvent, Message},
 };
-use crate::{Gateway, identity::IdentityError, meters, presence};
+use crate::{Gateway, departures, identity::IdentityError, meters, presence};
 
 /// How long a connection whose token has run out may stay to bring a fresh one; the contract closes it
 /// within 60 s.
@@ -104,7 +104,7 @@ pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Rec
         Ok(None) => return,
         Err(_) => return carrier.close(DisconnectReason::TransportClose),
     };
-    let connection = Connection::new(claims.sub, claims.sid.to_string(), carrier.clone());
+    let connection = Connection::new(claims.sub, claims.sid, carrier.clone());
     gateway.hub.add(connection.clone());
     // It may have ended just before it could be found there.
     if gateway.identity.has_ended(claims.sid) {
@@ -137,7 +137,8 @@ pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Rec
     let report = connection.report();
     gateway.fanout.exit(&connection);
     gateway.hub.remove(connection.id);
-    Box::pin(presence::has_gone(&gateway, report)).await;
+    let gone = departures::has_gone(&gateway, connection.session(), report);
+    Box::pin(gone).await;
 }
 
 /// Waits until it says who it is. A client that was refused may try again on the same line.

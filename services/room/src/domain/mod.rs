@@ -100,11 +100,11 @@ impl Seat {
         alive_until.unwrap_or(self.joined_at) + grace
     }
 
-    /// Whether a connection is attached, `except` apart.
-    fn has_connection_other_than(&self, except: Option<ConnectionId>, now: UnixMs) -> bool {
+    /// Whether a connection was alive after `since`, `except` apart.
+    fn has_connection_other_than(&self, except: Option<ConnectionId>, since: UnixMs) -> bool {
         self.leases.iter().any(|(lease, &alive_until)| match lease {
             Lease::Visit => false,
-            Lease::Connection(connection) => Some(*connection) != except && alive_until > now,
+            Lease::Connection(connection) => Some(*connection) != except && alive_until > since,
         })
     }
 }

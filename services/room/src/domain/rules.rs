@@ -1,5 +1,7 @@
 //! What a command makes of a room.
 
+use std::time::Duration;
+
 use tutti_common::{
     clock::UnixMs,
     ids::{ConnectionId, UserId},
@@ -30,6 +32,8 @@ pub enum Command {
         user: UserId,
         /// Which.
         connection: ConnectionId,
+        /// For how long others that were lost still count as attached.
+        others_return_within: Duration,
     },
     /// A user goes, with all connections.
     Leave {
@@ -84,7 +88,17 @@ fn decide(view: &View, command: Command, now: UnixMs) -> Result<Option<Change>, 
             lease,
             alive_until,
         } => join(view, user, username, lease, alive_until, now).map(Some),
-        Command::Detach { user, connection } => Ok(detach(view, user, connection, now)),
+        Command::Detach {
+            user,
+            connection,
+            others_return_within,
+        } => Ok(detach(
+            view,
+            user,
+            connection,
+            now - others_return_within,
+            now,
+        )),
         Command::Leave { user, reason } => Ok(leave(view, user, reason, now)),
         Command::Sync {
             by,
@@ -171,12 +185,18 @@ fn join(
     Ok(change)
 }
 
-fn detach(view: &View, user: UserId, connection: ConnectionId, now: UnixMs) -> Option<Change> {
+fn detach(
+    view: &View,
+    user: UserId,
+    connection: ConnectionId,
+    others_since: UnixMs,
+    now: UnixMs,
+) -> Option<Change> {
     let seat = view.seat(user)?;
     if !seat.leases.contains_key(&Lease::Connection(connection)) {
         return None;
     }
-    if !seat.has_connection_other_than(Some(connection), now) {
+    if !seat.has_connection_other_than(Some(connection), others_since) {
         return leave(view, user, LeaveReason::Left, now);
     }
     let mut change = changed(&view.room, now);
@@ -453,10 +473,12 @@ mod tests {
     fn the_last_attached_connection_takes_the_user_along() {
         let [host] = users();
         let (phone, laptop) = (ConnectionId::new(), ConnectionId::new());
-        let detach = |connection| Command::Detach {
+        let detach_within = |connection, others_return_within| Command::Detach {
             user: host,
             connection,
+            others_return_within,
         };
+        let detach = |connection| detach_within(connection, Duration::ZERO);
         let mut view = room_of(&[host]);
         view.seats = vec![seat(host, &[phone, laptop])];
         let change = apply(&view, detach(phone), NOW).unwrap().unwrap();
@@ -471,6 +493,12 @@ mod tests {
         let change = apply(&view, detach(phone), NOW).unwrap().unwrap();
         assert!(matches!(change.events[0], Event::UserLeft { .. }));
         assert_eq!(apply(&view, detach(ConnectionId::new()), NOW), Ok(None));
+        // As long as it may come back, it keeps the place.
+        let grace = Duration::from_secs(15);
+        for (time, stays) in [(NOW, true), (NOW + grace, false)] {
+            let change = apply(&view, detach_within(phone, grace), time);
+            assert_eq!(change.unwrap().unwrap().events.is_empty(), stays);
+        }
     }
 
     #[test]
