@@ -349,6 +349,8 @@ overBothTransports('the song', (transport) => {
         '//example.org/a.opus',
         '/\\example.org/a.opus',
         'https://[bad',
+        'https://ann:secret@example.org/x',
+        'https://example.org/\u202ex',
         'https://example.org:99999/a.opus',
         'http://999.1.1.1/a.opus',
         5,

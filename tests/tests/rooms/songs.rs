@@ -109,6 +109,10 @@ async fn what_is_no_song_is_refused_and_changes_nothing(database: Database) {
             r#"{"title":"One","artwork_url":"//elsewhere.example/x"}"#,
             "current_song.artwork_url",
         ),
+        (
+            r#"{"title":"One","audio_url":"https://ann:secret@a.example/x"}"#,
+            "current_song.audio_url",
+        ),
         (r#"{"title":"One","duration":"1"}"#, "current_song.duration"),
     ] {
         let answer = ann.sync(&room, choosing(song)).await;

@@ -104,44 +104,49 @@ fn broken_rules(song: &Map<String, Value>) -> Vec<Violation> {
                 .is_none_or(|duration| duration.as_f64().is_some_and(|seconds| seconds >= 0.0)),
             "must be a number of seconds",
         ),
-        (
-            "audio_url",
-            member("audio_url").is_none_or(is_url),
-            "must be https:, http: or a path on this server",
-        ),
-        (
-            "artwork_url",
-            member("artwork_url").is_none_or(is_url),
-            "must be https:, http: or a path on this server",
-        ),
     ];
-    rules
+    let broken = rules
         .into_iter()
         .filter(|(_, holds, _)| !holds)
-        .map(|(field, _, message)| Violation::new(format!("current_song.{field}"), message))
+        .map(|(field, _, message)| (field, message));
+    let addresses = ["audio_url", "artwork_url"].into_iter();
+    let wrong = addresses.filter_map(|field| Some((field, fault_of_url(member(field)?)?)));
+    broken
+        .chain(wrong)
+        .map(|(field, message)| Violation::new(format!("current_song.{field}"), message))
         .collect()
 }
 
-/// Whether a browser would read it as `https:`, `http:` or a path on this server, by the rules that browsers have: those of the
-/// WHATWG, which refuse `https://[x`. Browsers drop tabs and line ends from addresses and take `\` for `/`, so that
-/// `/\evil.example` is another host: neither is let in.
-fn is_url(value: &Value) -> bool {
+/// What is wrong with an address. A browser must read it as `https:`, `http:` or a path on this server, by the rules that browsers
+/// have: those of the WHATWG, which refuse `https://[x`. Browsers drop tabs and line ends from addresses and take `\` for `/`, so
+/// that `/\evil.example` is another host: neither is let in. Everybody in the room is told the address, so a password in it would be
+/// everybody's; browsers do not load files from such addresses anyway.
+fn fault_of_url(value: &Value) -> Option<&'static str> {
+    const OTHER: &str = "must be https:, http: or a path on this server";
     let Some(url) = value.as_str() else {
-        return false;
+        return Some(OTHER);
     };
-    if url.contains('\\') || url.chars().any(|c| c.is_control() || c == ' ') {
-        return false;
+    if url.contains('\\') || url.chars().any(|c| c.is_control() || c == ' ') || !text::is_clean(url)
+    {
+        return Some(OTHER);
     }
     let scheme = |prefix: &str| {
         url.get(..prefix.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
     if scheme("https://") || scheme("http://") {
-        return Url::parse(url).is_ok();
+        return match Url::parse(url) {
+            Ok(url) if url.username().is_empty() && url.password().is_none() => None,
+            Ok(_) => Some("must not contain a username or a password"),
+            Err(_) => Some(OTHER),
+        };
     }
     // Whatever this server is called.
     let here = Url::parse("http://localhost");
-    url.starts_with('/') && !url.starts_with("//") && here.is_ok_and(|here| here.join(url).is_ok())
+    let is_path = url.starts_with('/')
+        && !url.starts_with("//")
+        && here.is_ok_and(|here| here.join(url).is_ok());
+    (!is_path).then_some(OTHER)
 }
 
 #[cfg(test)]
@@ -207,6 +212,10 @@ mod tests {
             "http://127.0.0.1:8000/x",
             "https://[2001:db8::1]/x",
             "https://bücher.example/ä.opus",
+            "https://xn--bcher-kva.example/x",
+            "https://موسیقی.example/می\u{200c}خواهم.opus",
+            "https://a.example/@b:c@d",
+            "/tracks/@a:b@c",
         ] {
             assert!(with(url).is_ok(), "{url}");
         }
@@ -230,8 +239,30 @@ mod tests {
             "https://:443/",
             "https://%/",
             "http://999.1.1.1/",
+            "https://xn--zn7c.example/",
+            "https://a.example/\u{202e}x",
+            "https://a\u{202e}b.example/",
+            "https://a.example/\u{200b}",
+            "wss://a.example/x",
+            "HTTPS:/a.example",
         ] {
             assert!(with(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_no_password() {
+        for url in [
+            "https://ann:secret@a.example/x",
+            "https://ann@a.example/x",
+            "http://:secret@a.example",
+            "https://a.example%2f@evil.example/",
+        ] {
+            let json = serde_json::json!({"title": "x", "artwork_url": url}).to_string();
+            let broken = Song::parse(&json).unwrap_err();
+            assert_eq!(broken[0].field, "current_song.artwork_url", "{url}");
+            assert!(!broken[0].message.contains("secret"));
+            assert!(broken[0].message.contains("password"), "{url}");
         }
     }
 
