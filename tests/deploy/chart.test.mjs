@@ -248,6 +248,8 @@ void describe('every set-up', { concurrency: true }, () => {
           'migrate > outside:5432',
           ...ROLES.map((each) => `${each} > outside:6379`),
           ...(large ? ROLES.map((each) => `${each} > outside:4318`) : []),
+          // IPv4 and IPv6.
+          ...['gateway > outside:80', 'gateway > outside:443'].flatMap((one) => [one, one]),
         ].sort(),
       );
       // The ports by name and by number are the same.

@@ -64,6 +64,7 @@ const NO_LIMITS: Rates = Rates {
     auth_per_minute: 0,
     login_failures_per_15_minutes: 0,
     api_per_minute: 0,
+    images_per_minute: 0,
 };
 
 /// How a backend with a service key calls. Unlike between services there is no deadline: a story may be

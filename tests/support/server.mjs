@@ -25,6 +25,7 @@ export const unlimited = {
   RATE_AUTH_PER_MINUTE: '0',
   RATE_LOGIN_FAILURES_PER_15_MINUTES: '0',
   RATE_API_PER_MINUTE: '0',
+  RATE_IMAGES_PER_MINUTE: '0',
 };
 
 /**

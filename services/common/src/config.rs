@@ -6,6 +6,7 @@ use clap::Args;
 use http::Uri;
 
 use crate::{
+    outbound::OutboundAllow,
     redis::RedisUrl,
     rpc::{GrpcTls, ServiceKeys},
 };
@@ -54,6 +55,11 @@ pub struct RawSettings {
     /// Other origins whose pages may use this server, comma-separated [default: same origin only]
     #[arg(long, env, global = true, value_name = "ORIGINS")]
     pub allowed_origins: Option<String>,
+    /// Hosts that the server may fetch pictures from although they are not on the public internet, comma-separated: names, addresses and
+    /// networks, each with a port or for any, such as `nas.lan:4533,192.168.1.20,10.0.0.0/8,[fd00::1]:80`. A name stands for whatever it
+    /// resolves to [default: public addresses only]
+    #[arg(long, env, global = true, value_name = "HOSTS")]
+    pub outbound_allow: Option<String>,
     /// Where HTTP is served [default: 127.0.0.1:8000 standalone, 0.0.0.0:8000 gateway]
     #[arg(long, env, global = true, value_name = "ADDR")]
     pub http_addr: Option<String>,
@@ -224,6 +230,9 @@ pub struct RawSettings {
     /// Other REST calls per user and minute
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "600")]
     pub rate_api_per_minute: String,
+    /// Pictures of other hosts that are fetched per user and minute
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "120")]
+    pub rate_images_per_minute: String,
     /// Where traces go: an OTLP collector's HTTP address such as `http://host:4318` [default: none]
     #[arg(long, env, global = true, value_name = "URL")]
     pub otel_exporter_otlp_endpoint: Option<String>,
@@ -277,6 +286,7 @@ pub struct Settings {
     pub database_url: Option<Secret>,
     pub redis_url: Option<RedisUrl>,
     pub allowed_origins: Vec<String>,
+    pub outbound_allow: OutboundAllow,
     pub http_addr: SocketAddr,
     pub auth_grpc_addr: SocketAddr,
     pub room_grpc_addr: SocketAddr,
@@ -319,4 +329,5 @@ pub struct Rates {
     pub auth_per_minute: u32,
     pub login_failures_per_15_minutes: u32,
     pub api_per_minute: u32,
+    pub images_per_minute: u32,
 }

@@ -1,5 +1,5 @@
 //! What every part of Tutti needs and none of them is about: time, ids, settings, limits, Redis, serving
-//! and calling, telemetry, orderly shutdown. No business rules.
+//! and calling, requests to strangers' hosts, telemetry, orderly shutdown. No business rules.
 
 pub mod accounts;
 pub mod admin;
@@ -9,6 +9,7 @@ pub mod follow;
 pub mod http;
 pub mod ids;
 pub mod limits;
+pub mod outbound;
 pub mod redis;
 pub mod rpc;
 pub mod shutdown;

@@ -8,6 +8,7 @@ mod fanout;
 mod fields;
 mod health;
 mod identity;
+mod images;
 mod json;
 mod meters;
 mod origin;
@@ -31,6 +32,7 @@ use tutti_common::{
     config::Settings,
     ids::ConnectionId,
     limits::Limiter,
+    outbound::Outbound,
     redis::Bus,
     rpc::Transport,
     shutdown::Shutdown,
@@ -45,6 +47,7 @@ use tutti_proto::{
 use crate::{
     fanout::{Fanout, Feeds},
     identity::Identity,
+    images::Images,
     rest::problem::Problem,
     socket::Hub,
 };
@@ -88,6 +91,7 @@ pub struct Parts {
     drops: presence::Gathering,
     departures: departures::Departures,
     refusals: origin::RefusalLog,
+    images: Images,
 }
 
 impl std::ops::Deref for Gateway {
@@ -152,6 +156,10 @@ impl Gateway {
             drops: presence::Gathering::default(),
             departures: departures::Departures::default(),
             refusals: origin::RefusalLog::default(),
+            images: Images::new(
+                Outbound::new(settings.outbound_allow.clone()),
+                shutdown.clone(),
+            ),
             auth,
             room,
             limiter,

@@ -47,6 +47,7 @@ const SETTINGS: RoomSettings = RoomSettings {
         auth_per_minute: 0,
         login_failures_per_15_minutes: 0,
         api_per_minute: 0,
+        images_per_minute: 0,
     },
 };
 

@@ -61,6 +61,7 @@ fn settings() -> AuthSettings {
             auth_per_minute: 30,
             login_failures_per_15_minutes: 10,
             api_per_minute: 600,
+            images_per_minute: 120,
         },
     }
 }

@@ -12,6 +12,7 @@ use http::Uri;
 
 use super::{LogFormat, Rates, RawSettings, Role, Secret, Settings};
 use crate::{
+    outbound::OutboundAllow,
     redis::{RedisUrl, Unusable},
     rpc::{GrpcTls, GrpcTlsFiles, ServiceKeys},
 };
@@ -222,6 +223,10 @@ impl RawSettings {
                 "expected origins such as https://example.org,http://localhost:3000",
             );
         }
+        let outbound_allow = wrong.keep(
+            "OUTBOUND_ALLOW",
+            OutboundAllow::parse(given(self.outbound_allow.as_ref()).unwrap_or_default()),
+        );
         let otlp_endpoint = wrong.url(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             given(self.otel_exporter_otlp_endpoint.as_ref()),
@@ -253,6 +258,7 @@ impl RawSettings {
             database_url,
             redis_url,
             allowed_origins,
+            outbound_allow,
             http_addr: wrong.addr(
                 "HTTP_ADDR",
                 given(self.http_addr.as_ref()).unwrap_or(default_http_addr),
@@ -313,6 +319,8 @@ impl RawSettings {
                     &self.rate_login_failures_per_15_minutes,
                 ),
                 api_per_minute: wrong.count("RATE_API_PER_MINUTE", &self.rate_api_per_minute),
+                images_per_minute: wrong
+                    .count("RATE_IMAGES_PER_MINUTE", &self.rate_images_per_minute),
             },
             otlp_endpoint,
             rust_log: self.rust_log.clone(),
@@ -373,6 +381,7 @@ mod tests {
             "--access-token-ttl=0s",
             "--rate-api-per-minute=-1",
             "--allowed-origins=https://a.example/path",
+            "--outbound-allow=nas.lan,http://user:hunter2@nas.lan",
             "--log-format=xml",
             "--room-url=https://room",
             "--grpc-tls-key-file=/nowhere",
@@ -389,6 +398,7 @@ mod tests {
             "ACCESS_TOKEN_TTL",
             "RATE_API_PER_MINUTE",
             "ALLOWED_ORIGINS",
+            "OUTBOUND_ALLOW",
             "LOG_FORMAT",
             "GRPC_TLS_CERT_FILE",
             "GRPC_TLS_KEY_FILE",

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod friends;
+mod images;
 pub(crate) mod problem;
 mod request;
 mod rooms;
@@ -68,13 +69,15 @@ pub(crate) fn routes() -> Router<Gateway> {
         .route("/rooms/{room_id}/leave", post(rooms::leave))
         .route("/rooms/{room_id}/members", get(rooms::members))
         .route("/rooms/{room_id}", get(rooms::show).delete(rooms::close))
+        .route("/images", get(images::show))
         .layer(axum::middleware::from_fn(traced_and_never_cached));
     Router::new()
         .nest("/api/v1", api)
         .route("/.well-known/jwks.json", get(accounts::jwks))
 }
 
-/// One span a call, going on with the browser's trace where it has one. Answers are somebody's own.
+/// One span a call, going on with the browser's trace where it has one. Answers are somebody's own, and are not kept unless they
+/// say so.
 async fn traced_and_never_cached(
     route: Option<MatchedPath>,
     request: Request,
@@ -97,7 +100,8 @@ async fn traced_and_never_cached(
     span.record("http.response.status_code", response.status().as_u16());
     response
         .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
