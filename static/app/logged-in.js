@@ -8,6 +8,7 @@ import { YouTubePlayer } from '../player/youtube-player.js';
 import { complain, tell } from '../ui/announce.js';
 import { showLink } from '../ui/dialog.js';
 import { showAccount } from '../ui/account.js';
+import { fetchPicturesWith } from '../ui/artwork.js';
 import { friendsView } from '../ui/friends.js';
 import { h } from '../ui/dom.js';
 import { mediaKeys } from '../ui/media-keys.js';
@@ -66,6 +67,7 @@ export class LoggedIn {
     /** The place to go to once connected. */
     this.wanted = location.pathname;
     this.client = this.#connectedClient(session);
+    fetchPicturesWith((address) => this.client.getImage(address));
     this.directory = new Directory(this.client, () => this.#learned(), (error) => this.#stale(error));
     const fail = (/** @type {unknown} */ error) => complain(inWords(error));
 
@@ -131,6 +133,7 @@ export class LoggedIn {
     this.directory.stop();
     this.conductor.dispose();
     this.media.clear();
+    fetchPicturesWith(null);
     this.client.disconnect();
   }
 

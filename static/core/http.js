@@ -12,44 +12,73 @@ const DEADLINE_MS = 10_000;
  */
 
 /**
+ * @typedef {object} HttpOptions
+ * @property {typeof fetch} [fetch]
+ * @property {number} [deadlineMs]
+ */
+
+/**
  * One JSON call.
  *
  * @param {string} base `""` for the page's own server, or `https://host` without a slash at its end.
  * @param {HttpCall} call
- * @param {{ fetch?: typeof fetch, deadlineMs?: number }} [options]
+ * @param {HttpOptions} [options]
  * @returns {Promise<any>} What the server answered, null where it answered nothing.
  * @throws {ApiError} Any status but 2xx; status 0 and code `UNAVAILABLE` where no answer came in time.
  */
-export async function callJson(base, { method, path, body, token }, options = {}) {
-  const { fetch: send = globalThis.fetch, deadlineMs = DEADLINE_MS } = options;
-  /** @type {Record<string, string>} */
-  const headers = { Accept: 'application/json' };
-  if (token) headers.Authorization = `Bearer ${token}`;
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
-
-  let response;
-  let text;
-  try {
-    response = await send(base + path, {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      // The token is all there is to say who we are.
-      credentials: 'omit',
-      cache: 'no-store',
-      signal: AbortSignal.timeout(deadlineMs),
-    });
-    text = await response.text();
-  } catch (cause) {
-    throw new ApiError({ status: 0, code: 'UNAVAILABLE', detail: 'the server does not answer', cause });
-  }
-
+export async function callJson(base, call, options = {}) {
+  const { response, body: text } = await send(base, call, options, { accept: 'application/json', cache: 'no-store' }, (answer) => answer.text());
   const json = parse(text);
   if (!response.ok) throw problem(response, json);
   if (text !== '' && json === undefined) {
     throw new ApiError({ status: response.status, code: 'INTERNAL', detail: 'the answer is not JSON' });
   }
   return json ?? null;
+}
+
+/**
+ * One call for what is not JSON, which the browser may keep as long as the server says.
+ *
+ * @param {string} base As for {@link callJson}.
+ * @param {HttpCall} call
+ * @param {HttpOptions} [options]
+ * @returns {Promise<Blob>}
+ * @throws {ApiError} As {@link callJson}.
+ */
+export async function callBlob(base, call, options = {}) {
+  const { response, body: blob } = await send(base, call, options, { accept: '*/*', cache: 'default' }, (answer) => answer.blob());
+  if (!response.ok) throw problem(response, parse(await blob.text()));
+  return blob;
+}
+
+/**
+ * @template T
+ * @param {string} base
+ * @param {HttpCall} call
+ * @param {HttpOptions} options
+ * @param {{ accept: string, cache: RequestCache }} wanted
+ * @param {(response: Response) => Promise<T>} read
+ */
+async function send(base, { method, path, body, token }, options, { accept, cache }, read) {
+  const { fetch: ask = globalThis.fetch, deadlineMs = DEADLINE_MS } = options;
+  /** @type {Record<string, string>} */
+  const headers = { Accept: accept };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  try {
+    const response = await ask(base + path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      // The token is all there is to say who we are.
+      credentials: 'omit',
+      cache,
+      signal: AbortSignal.timeout(deadlineMs),
+    });
+    return { response, body: await read(response) };
+  } catch (cause) {
+    throw new ApiError({ status: 0, code: 'UNAVAILABLE', detail: 'the server does not answer', cause });
+  }
 }
 
 /** @param {string} text */

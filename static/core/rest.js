@@ -1,8 +1,8 @@
 import { ApiError } from './errors.js';
-import { callJson } from './http.js';
+import { callBlob, callJson } from './http.js';
 
 /** @import * as T from './types.js' */
-/** @typedef {{ fetch?: typeof fetch, deadlineMs?: number }} HttpOptions */
+/** @typedef {import('./http.js').HttpOptions} HttpOptions */
 
 const API = '/api/v1';
 
@@ -146,6 +146,17 @@ export class RestApi {
     return this.#call('DELETE', `/rooms/${encodeURIComponent(roomId)}`);
   }
 
+  /**
+   * A picture of another host, fetched by the server, so that the host does not learn who looks.
+   *
+   * @param {string} url `https://…` or `http://…`, as in a song's `artwork_url`.
+   * @returns {Promise<Blob>} A JPEG, PNG, WebP, GIF or AVIF picture.
+   */
+  getImage(url) {
+    const path = `${API}/images?${new URLSearchParams({ url })}`;
+    return this.#withToken((token) => callBlob(this.#base, { method: 'GET', path, token }, this.#options));
+  }
+
   /** @param {T.User} user */
   #isUser(user) {
     this.#keeper.setUser(user);
@@ -158,9 +169,16 @@ export class RestApi {
    * @param {unknown} [body]
    * @returns {Promise<any>}
    */
-  async #call(method, path, body) {
-    /** @param {string} token */
-    const once = (token) => callJson(this.#base, { method, path: API + path, body, token }, this.#options);
+  #call(method, path, body) {
+    return this.#withToken((token) => callJson(this.#base, { method, path: API + path, body, token }, this.#options));
+  }
+
+  /**
+   * @template R
+   * @param {(token: string) => Promise<R>} once
+   * @returns {Promise<R>}
+   */
+  async #withToken(once) {
     const token = await this.#keeper.token();
     try {
       return await once(token);

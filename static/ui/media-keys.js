@@ -1,3 +1,4 @@
+import { artworkAddress } from './artwork.js';
 import { byline } from './pictures.js';
 
 /**
@@ -31,21 +32,23 @@ export function mediaKeys(actions) {
       const key = `${music.song?.title} ${music.song?.artwork_url} ${roomTitle}`;
       if (key === shown) return;
       shown = key;
-      mediaSession.metadata = music.song ? new MediaMetadata({
-        title: music.song.title, artist: byline(music.song), album: roomTitle,
-        artwork: artwork(music.song),
-      }) : null;
+      const { song } = music;
+      if (!song) {
+        mediaSession.metadata = null;
+        return;
+      }
+      const words = { title: song.title, artist: byline(song), album: roomTitle };
+      mediaSession.metadata = new MediaMetadata(words);
+      void artworkAddress(song).then((src) => {
+        if (src && key === shown) mediaSession.metadata = new MediaMetadata({ ...words, artwork: [{ src }] });
+      });
     },
     clear() {
       if (!mediaSession) return;
+      shown = '';
       for (const name of /** @type {MediaSessionAction[]} */ (['play', 'pause', 'seekto'])) handle(name, null);
       mediaSession.metadata = null;
       mediaSession.playbackState = 'none';
     },
   };
-}
-
-/** Of a song whose picture has no proper address, the system shows none. @param {import('../core/types.js').Song} song */
-function artwork({ artwork_url: address }) {
-  return address && URL.canParse(address, location.href) ? [{ src: new URL(address, location.href).href }] : [];
 }

@@ -1,3 +1,4 @@
+import { artworkAddress } from './artwork.js';
 import { h, keyed, setText } from './dom.js';
 
 /** @typedef {import('../core/types.js').Song} Song */
@@ -79,8 +80,8 @@ export function cover(className = '') {
       element.style.setProperty('--cover-hue', String(songHue(song)));
       element.style.setProperty('--cover-turn', `${hash(key) % 360}deg`);
       image.hidden = true;
-      if (/^(https?:|\/(?!\/))/.test(source)) image.src = source;
-      else image.removeAttribute('src');
+      image.removeAttribute('src');
+      void artworkAddress(song).then((address) => { if (address && key === shown) image.src = address; });
     },
   };
 }

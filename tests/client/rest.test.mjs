@@ -57,6 +57,18 @@ test('a password goes in one form of Unicode, and is not changed otherwise', lim
   assert.deepEqual(sentToLogIn(), [sent, sent, typed, sent, sent]);
 });
 
+test('a picture of another host comes as it is, and one that cannot be had is an ApiError', limits, async (t) => {
+  const peer = await startPeer(t);
+  const { client } = clientOf(t, peer, 'ann-1');
+  peer.routes['GET /api/v1/images'] = () => [200, 'bytes', { 'Content-Type': 'image/png' }];
+  const picture = await client.getImage('https://a.example/ä.png?x=1&y=2');
+  assert.equal(picture.type, 'image/png');
+  assert.equal(picture.size, 5);
+  assert.equal(new URL(peer.log.all('GET /api/v1/images')[0].url, peer.url).searchParams.get('url'), 'https://a.example/ä.png?x=1&y=2');
+  peer.routes['GET /api/v1/images'] = () => [404, { code: 'NOT_FOUND', detail: 'a.example took too long' }];
+  await assert.rejects(client.getImage('https://a.example/b.png'), { status: 404, code: 'NOT_FOUND', detail: 'a.example took too long' });
+});
+
 test('no server, and a server that never answers, are UNAVAILABLE', limits, async (t) => {
   const peer = await startPeer(t);
   peer.routes['GET /stuck'] = () => new Promise(() => {});

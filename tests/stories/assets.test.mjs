@@ -20,6 +20,7 @@ stories('what is served beside the API', () => {
     const policy = page.headers.get('content-security-policy') ?? '';
     assert.match(policy, /default-src 'self'/);
     assert.doesNotMatch(policy, /unsafe/);
+    assert.match(policy, /img-src 'self' data: blob:;/, 'other hosts’ pictures come through this server');
     assert.equal(page.headers.get('x-content-type-options'), 'nosniff');
     const link = await get('/room/room_01h455vb4pex5vsknk084sn02q');
     assert.equal(await link.text(), await page.text());

@@ -27,11 +27,12 @@ use crate::{Gateway, rest};
 #[exclude = "package.json"]
 struct Static;
 
-/// What a page of ours may load: its own scripts, YouTube's player, and songs and covers from anywhere.
+/// What a page of ours may load: its own scripts, YouTube's player, songs from anywhere, and pictures from this server alone: it fetches
+/// those of other hosts for the page, which shows them as `blob:`.
 const CONTENT_SECURITY: &str = "default-src 'self'; \
     script-src 'self' https://www.youtube.com; \
     frame-src https://www.youtube.com https://www.youtube-nocookie.com; \
-    img-src 'self' https: http: data:; \
+    img-src 'self' data: blob:; \
     media-src 'self' https: http: blob:; \
     style-src 'self'; \
     connect-src 'self' https: http: ws: wss:; \
