@@ -1,10 +1,13 @@
-import { NotDecodable, NotReadable, PlayerError } from './player.js';
+import { decodedBytes, measure } from './anatomy/measure.js';
+import { Download } from './bytes.js';
+import { NotDecodable, PlayerError } from './player.js';
 
 /** @typedef {import('./player.js').Song} Song */
 
-// Decoded, a minute of stereo takes 23 MB.
+/** Decoded, a minute of stereo at 48 kHz takes 23 MB. So long a song of that kind may be. */
 const MOST_S = 12 * 60;
 const MOST_ON_SMALL_DEVICE_S = 5 * 60;
+const STEREO_BYTES_A_SECOND = 2 * 48_000 * 4;
 const SMALL_DEVICE_GB = 2;
 const MOST_BYTES = 64 * 2 ** 20;
 /** Who waits longer for the whole song would rather hear it while it loads. */
@@ -31,7 +34,7 @@ const REST_AFTER_MS = 1000;
  * makes the very samples that it makes of the file's beginning, so the one goes on where the other ends.
  *
  * @param {Song} song
- * @param {Pick<BaseAudioContext, 'decodeAudioData'>} context
+ * @param {Pick<BaseAudioContext, 'decodeAudioData' | 'sampleRate'>} context
  * @param {number} [from] seconds at which it will be taken up
  * @returns {Decoding}
  */
@@ -69,7 +72,7 @@ class Arrival {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
 
-  /** @param {Song} song @param {Pick<BaseAudioContext, 'decodeAudioData'>} context @param {number} from seconds */
+  /** @param {Song} song @param {Pick<BaseAudioContext, 'decodeAudioData' | 'sampleRate'>} context @param {number} from seconds */
   constructor(song, context, from) {
     this.song = song;
     this.context = context;
@@ -77,7 +80,8 @@ class Arrival {
     this.#seconds = song.duration ?? undefined;
     this.beginning = new Promise((resolve) => { this.#begin = resolve; });
     const { deviceMemory = 8 } = /** @type {{ deviceMemory?: number }} */ (globalThis.navigator ?? {});
-    this.most = deviceMemory <= SMALL_DEVICE_GB ? MOST_ON_SMALL_DEVICE_S : MOST_S;
+    /** Bytes that the song may take, decoded. */
+    this.most = (deviceMemory <= SMALL_DEVICE_GB ? MOST_ON_SMALL_DEVICE_S : MOST_S) * STEREO_BYTES_A_SECOND;
   }
 
   /** @returns {Promise<ArrayBuffer>} the file, if it may be decoded as a whole */
@@ -87,26 +91,21 @@ class Arrival {
     const { signal } = this.#giveUp;
     this.#hurry(DOWNLOAD_MS);
     try {
-      if ((this.#seconds ?? 0) > this.most) throw new NotDecodable();
+      if ((this.#seconds ?? 0) * STEREO_BYTES_A_SECOND > this.most) throw new NotDecodable();
       this.#since = performance.now();
-      const response = await fetch(song.audio_url, { signal }).catch((error) => {
-        // Refused by the other site, or not reachable; `<audio>` finds out which.
-        throw signal.aborted ? error : new NotReadable();
-      });
-      this.cameAt = performance.now();
-      this.#bytes = Number(response.headers.get('content-length'));
-      if (!response.ok || !response.body || this.#bytes > MOST_BYTES) throw new NotDecodable();
-      for (const reader = response.body.getReader(); ;) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        this.#chunks.push(value);
+      // Refused by the other site, or not reachable; `<audio>` finds out which.
+      const file = new Download(song.audio_url, signal);
+      for await (const chunk of file.chunks()) {
         this.cameAt = performance.now();
-        this.#size += value.length;
-        if (this.#size > MOST_BYTES) throw new NotDecodable();
+        this.#bytes = file.bytes;
+        this.#chunks.push(chunk);
+        this.#size += chunk.length;
+        if (Math.max(this.#bytes, this.#size) > MOST_BYTES) throw new NotDecodable();
         await this.#look();
       }
-      if ((this.#seconds ?? await durationOf(song.audio_url, signal)) > this.most) throw new NotDecodable();
-      return this.#first(this.#size);
+      const data = this.#first(this.#size);
+      if (this.#decodedBytes(data) > this.most) throw new NotDecodable();
+      return data;
     } catch (error) {
       // Broken off, too late: whatever it was, `<audio>` asks again and says it in words.
       throw error instanceof NotDecodable ? error : new NotDecodable();
@@ -122,13 +121,18 @@ class Arrival {
       const bytes = this.#wanted;
       this.#wanted *= MORE;
       const startedAt = performance.now();
-      const buffer = await this.context.decodeAudioData(this.#first(bytes)).catch(() => null);
+      const data = this.#first(bytes);
+      const size = this.#decodedBytes(data);
+      // What says nothing of itself yet may do so later.
+      if (size === Infinity) continue;
+      if (size > this.most) throw new NotDecodable();
+      const buffer = await this.context.decodeAudioData(data).catch(() => null);
       // Names and a picture come before the sound; some formats, and some browsers, want all of it.
       if (!buffer) continue;
       const now = performance.now();
       const parts = this.#bytes / bytes;
       this.#seconds ??= buffer.duration * parts;
-      if (this.#seconds > this.most) throw new NotDecodable();
+      if (this.#seconds * STEREO_BYTES_A_SECOND > this.most) throw new NotDecodable();
       const restMs = (now - this.#since) * (this.#bytes / this.#size - 1) + REST_AFTER_MS + (now - startedAt) * parts;
       if ((buffer.duration - this.from) * 1000 < CAUTION * restMs) continue;
       this.#begun = true;
@@ -136,6 +140,12 @@ class Arrival {
       this.#begin({ buffer, duration: this.#seconds });
       await new Promise((resolve) => { setTimeout(resolve, REST_AFTER_MS); });
     }
+  }
+
+  /** What is not known to fit is not decoded: it would be in memory before anybody could say how much it is. @param {ArrayBuffer} data */
+  #decodedBytes(data) {
+    const sound = measure(new Uint8Array(data));
+    return sound ? decodedBytes(sound, this.context.sampleRate) : Infinity;
   }
 
   /** @param {number} ms what is not here then is not waited for */
@@ -155,26 +165,4 @@ class Arrival {
     }
     return data.buffer;
   }
-}
-
-/**
- * How long a song lasts, before it is decoded: an hour of it, decoded, would be more than a page may have.
- * @param {string} address
- * @param {AbortSignal} signal
- * @returns {Promise<number>} seconds
- */
-function durationOf(address, signal) {
-  return new Promise((resolve) => {
-    const probe = new Audio();
-    const done = (/** @type {number} */ seconds) => {
-      probe.removeAttribute('src');
-      probe.load();
-      resolve(seconds);
-    };
-    probe.preload = 'metadata';
-    probe.onloadedmetadata = () => done(probe.duration);
-    probe.onerror = () => resolve(Infinity);
-    signal.addEventListener('abort', () => done(Infinity));
-    probe.src = address;
-  });
 }
