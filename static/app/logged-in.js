@@ -16,6 +16,7 @@ import { roomPage } from '../ui/room.js';
 import { roomsView, roomTitle } from '../ui/rooms.js';
 import { shell } from '../ui/shell.js';
 import { Directory } from './directory.js';
+import { HostConsent } from './host-consent.js';
 import { Names } from './names.js';
 import { loudspeaker, watchLoudspeakers } from './loudspeaker.js';
 import { goTo, roomInPath, roomPath } from './path.js';
@@ -50,6 +51,7 @@ export class LoggedIn {
     this.onEnd = onEnd;
     this.ended = false;
     this.device = device;
+    this.consent = new HostConsent();
     this.names = new Names();
     this.names.learn([session.user]);
     /** @type {Place} */
@@ -89,6 +91,7 @@ export class LoggedIn {
       // The conductor speaks up while it is being made.
       onChange: () => { if (this.conductor) this.#showRoom(); },
       onMeasure: () => { if (this.conductor) this.room.measured(this.conductor.view()); },
+      mayContact: (song) => this.consent.covers(song),
       onLearned: ({ kind, habits: { startLag, seekLag } }) => { if (kind === 'audio') saveDevice({ lags: { startLag, seekLag } }); },
     });
     this.#tune(device);
@@ -331,10 +334,18 @@ export class LoggedIn {
         hush: (/** @type {boolean} */ quiet) => this.conductor.setVolume(this.device.volume, quiet || this.device.muted),
       },
       picker: {
-        choose: (/** @type {Song} */ song) => void this.conductor.choose(song),
+        choose: (/** @type {Song} */ song) => {
+          // Who chooses a song knows where it comes from.
+          this.consent.give(song);
+          void this.conductor.choose(song);
+        },
         parse: (/** @type {string} */ text) => songFromText(text, location.origin),
       },
-      unlock: () => this.conductor.unlock(),
+      unlock: () => {
+        const { asks, song } = this.conductor.view();
+        if (asks && song) this.consent.give(song);
+        this.conductor.unlock();
+      },
       retry: () => this.conductor.retry(),
       copyLink: () => this.#copyLink(),
       leave: () => this.client.leaveRoom().then(() => this.#outside()),

@@ -2,6 +2,9 @@
 
 const SESSION = 'tutti.session';
 const DEVICE = 'tutti.device';
+const HOSTS = 'tutti.hosts';
+/** Beyond that the oldest are forgotten, and asked for again. */
+const MOST_HOSTS = 500;
 
 /**
  * What belongs to this device, not to the account.
@@ -56,6 +59,15 @@ export function onSessionElsewhere(listener) {
     if (event.key === SESSION || event.key === null) listener(loadSession());
   });
 }
+
+/** @returns {string[]} hosts that may see this listener's address */
+export function loadHosts() {
+  const hosts = read(HOSTS);
+  return Array.isArray(hosts) ? hosts : [];
+}
+
+/** @param {string[]} hosts the newest last */
+export function saveHosts(hosts) { write(HOSTS, hosts.slice(-MOST_HOSTS)); }
 
 /** @returns {Device} */
 export function loadDevice() { return { ...DEFAULTS, ...read(DEVICE) }; }

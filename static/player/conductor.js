@@ -1,5 +1,6 @@
 import { syncPlayback } from '../friend-room-client.js';
 import { STOPPED } from './audio-player.js';
+import { contactOf } from './contact.js';
 import { Deck } from './deck.js';
 import { Follower } from './follower.js';
 import { ScheduledFollower } from './scheduled-follower.js';
@@ -32,6 +33,7 @@ import { PlayerError, songKey } from './player.js';
  * @property {boolean} playing whether the room plays
  * @property {boolean} buffering
  * @property {boolean} blocked whether the browser wants a tap first
+ * @property {import('./contact.js').Contact | null} asks whom the listener has to agree to first
  * @property {number | null} duration
  * @property {boolean} isHost
  * @property {Player['kind'] | null} player what makes the sound
@@ -101,8 +103,9 @@ export class Conductor {
    * @param {() => void} parts.onChange
    * @param {() => void} parts.onMeasure only the offset has changed, which it does several times a second
    * @param {(player: Player) => void} parts.onLearned what a player's habits are on this device
+   * @param {(song: Song) => boolean} [parts.mayContact] whether the listener lets the song's host see their address
    */
-  constructor({ webaudio, audio, youtube, onChange, onMeasure, onLearned }) {
+  constructor({ webaudio, audio, youtube, onChange, onMeasure, onLearned, mayContact }) {
     this.onChange = onChange;
     /** @type {Link | null} */
     this.link = null;
@@ -110,7 +113,7 @@ export class Conductor {
     this.deck = new Deck({ webaudio, audio, youtube }, (ready) => {
       this.#follow(ready);
       this.#changed();
-    }, () => this.position());
+    }, () => this.position(), mayContact);
     /** @type {import('./follower.js').FollowerHooks} */
     const hooks = {
       target: () => this.#target(),
@@ -271,6 +274,7 @@ export class Conductor {
   unlock() {
     this.webaudio.unlock();
     this.follower.unlock();
+    this.deck.agreed();
   }
 
   /** @param {number} volume from 0 to 1 @param {boolean} muted */
@@ -288,7 +292,7 @@ export class Conductor {
   /** Decodes what is likely to come next, once what is on has begun well. @param {Song} song */
   expect(song) {
     clearTimeout(this.preloading);
-    this.preloading = setTimeout(() => { if (song.audio_url) this.webaudio.preload(song); }, PRELOAD_AFTER_MS);
+    this.preloading = setTimeout(() => { if (song.audio_url && this.deck.mayContact(song)) this.webaudio.preload(song); }, PRELOAD_AFTER_MS);
   }
 
   /** Tries a song that failed once more, now. */
@@ -315,6 +319,7 @@ export class Conductor {
       playing: this.timeline.playing || this.stalled,
       buffering: this.stalled || (this.starvedSince > 0 && this.timeline.playing),
       blocked: this.blocked && this.timeline.playing,
+      asks: phase === 'asking' && song ? contactOf(song) : null,
       player: phase === 'ready' ? this.deck.player?.kind ?? null : null,
       duration: this.deck.duration(), isHost: this.isHost, offset: this.offset,
       error: this.#error(this.meter.typical(performance.now())), roomError: this.roomError,

@@ -4,7 +4,7 @@ import { NotDecodable, NotReadable, PlayerError } from './player.js';
 /**
  * @typedef {import('./player.js').Player} Player
  * @typedef {import('./player.js').Song} Song
- * @typedef {'empty' | 'loading' | 'ready' | 'failed'} SongPhase
+ * @typedef {'empty' | 'asking' | 'loading' | 'ready' | 'failed'} SongPhase `asking`: its host may not be contacted before the listener agrees
  */
 
 /** What answers nothing in this time is said to be slow, and waited for. */
@@ -43,11 +43,13 @@ export class Deck {
    * @param {{webaudio: Player, audio: Player, youtube: Player}} players
    * @param {(ready: Player | null) => void} onChange after every change of phase, with the player if it could play
    * @param {() => number} whereFrom seconds at which a song that is tried again will begin
+   * @param {(song: Song) => boolean} mayContact whether the listener lets the song's host see their address
    */
-  constructor(players, onChange, whereFrom = () => 0) {
+  constructor(players, onChange, whereFrom = () => 0, mayContact = () => true) {
     this.players = players;
     this.onChange = onChange;
     this.whereFrom = whereFrom;
+    this.mayContact = mayContact;
     for (const player of Object.values(players)) player.onBreak = (error) => { if (player === this.player) this.breakOff(error); };
     globalThis.addEventListener?.('online', this.#onOnline);
   }
@@ -71,6 +73,9 @@ export class Deck {
   /** Tries the song that failed once more, at once. @returns {Promise<boolean>} whether it can be played now */
   retry() { return this.#put(this.song, this.whereFrom(), this.problem); }
 
+  /** The listener has agreed. */
+  agreed() { if (this.phase === 'asking') void this.retry(); }
+
   /**
    * The song could play, and goes on no more.
    * @param {PlayerError} error
@@ -92,9 +97,10 @@ export class Deck {
   /** @param {Song | null} song @param {number} from @param {string} [problem] what is said of it until it is known better */
   async #put(song, from, problem = '') {
     const current = this.#beginLoad();
-    const player = song && this.#playerOf(song);
+    const asks = song !== null && !this.mayContact(song);
+    const player = song && !asks ? this.#playerOf(song) : null;
     // Nobody steers the player while it changes its song.
-    this.#turn(song ? 'loading' : 'empty', song, problem);
+    this.#turn(!song ? 'empty' : asks ? 'asking' : 'loading', song, asks ? '' : problem);
     if (this.player && this.player !== player) this.player.unload();
     this.player?.pause();
     this.player = player;

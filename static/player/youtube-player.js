@@ -56,6 +56,18 @@ function loadApi() {
 }
 
 /**
+ * YouTube plays nothing for a page that does not say where it is, as this one does to nobody else. A frame takes the policy of the page
+ * at the moment it is made.
+ * @param {'strict-origin-when-cross-origin' | 'same-origin'} content
+ */
+function setReferrerPolicy(content) {
+  const policy = Object.assign(document.createElement('meta'), { name: 'referrer', content });
+  document.head.append(policy);
+  // It counts from the moment it was in the page, until the next one is.
+  policy.remove();
+}
+
+/**
  * A player of YouTube videos in YouTube's own frame, loaded when first needed.
  * @implements {Player}
  */
@@ -118,7 +130,8 @@ export class YouTubePlayer {
   #open(Player) {
     const target = document.createElement('div');
     this.place.replaceChildren(target);
-    return new Promise((resolve, reject) => {
+    setReferrerPolicy('strict-origin-when-cross-origin');
+    const opened = new Promise((/** @type {(widget: YouTubeWidget) => void} */ resolve, reject) => {
       const timer = setTimeout(() => reject(new PlayerError(UNREACHABLE)), REACH_TIMEOUT_MS);
       const widget = new Player(target, {
         host: 'https://www.youtube-nocookie.com', width: '100%', height: '100%',
@@ -130,6 +143,7 @@ export class YouTubePlayer {
         },
       });
     });
+    return opened.finally(() => setReferrerPolicy('same-origin'));
   }
 
   unload() {

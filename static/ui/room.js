@@ -15,7 +15,7 @@ import { transportView, trimView } from './transport.js';
  * @typedef {object} RoomPageActions
  * @property {import('./transport.js').TransportActions} transport
  * @property {import('./song-picker.js').PickerActions} picker
- * @property {() => void} unlock
+ * @property {() => void} unlock the listener taps: sound is allowed, and so is the host of the song if that was asked
  * @property {() => void} retry
  * @property {() => Promise<void>} copyLink
  * @property {() => Promise<void>} leave
@@ -46,8 +46,13 @@ export function roomPage(actions, device) {
   const artists = h('p', { class: 'song-artists', testid: 'song-artists' });
   const problem = h('div', { class: 'song-problem', role: 'alert', testid: 'song-error' });
   const retry = h('button', { class: 'button small', type: 'button', testid: 'retry-song', onclick: actions.retry }, 'Try again');
-  const unlock = h('button', { class: 'button primary tap', type: 'button', hidden: true, testid: 'tap-to-listen', onclick: actions.unlock },
-    icon('play'), 'Tap to listen');
+  const question = h('p', { class: 'tap-question', id: 'host-question', role: 'status', testid: 'host-question' });
+  const unlockWords = h('span', {}, 'Tap to listen');
+  const unlock = h('button', {
+    class: 'button primary tap', type: 'button', hidden: true, testid: 'tap-to-listen', 'aria-describedby': 'host-question', onclick: actions.unlock,
+  },
+    icon('play'), unlockWords);
+  const unlockBox = h('div', { class: 'tap-box' }, question, unlock);
   const transport = transportView(actions.transport, device);
   const people = peopleView(actions);
   const picker = songPicker(actions.picker);
@@ -67,7 +72,7 @@ export function roomPage(actions, device) {
       h('div', { class: 'room-name' }, title, kind),
       h('div', { class: 'row' }, copy, leave, close)),
     h('div', { class: 'room-main' },
-      h('div', { class: 'stage-box' }, stage.element, stage.frame, unlock),
+      h('div', { class: 'stage-box' }, stage.element, stage.frame, unlockBox),
       h('div', { class: 'now' }, songTitle, artists, h('div', { class: 'problem-row' }, problem, retry)),
       transport.element),
     h('div', { class: 'room-side' }, picker.element, people.element, trim.element));
@@ -93,7 +98,9 @@ export function roomPage(actions, device) {
       setText(artists, music.song ? byline(music.song) || (music.phase === 'loading' ? 'loading…' : '') : '');
       setText(problem, music.problem);
       retry.hidden = !music.problem;
-      unlock.hidden = !music.blocked;
+      unlock.hidden = !music.blocked && !music.asks;
+      setText(question, music.asks ? whoIsAsked(music.asks) : '');
+      setText(unlockWords, music.asks ? `Tap to listen from ${music.asks.host}` : 'Tap to listen');
       picker.element.hidden = !music.isHost;
       element.classList.toggle('room-hosting', music.isHost);
       element.classList.toggle('room-loading', music.phase === 'loading');
@@ -104,4 +111,11 @@ export function roomPage(actions, device) {
       picker.update(next.tracks, music.song ? actions.keyOf(music.song) : '', actions.keyOf);
     },
   };
+}
+
+/** What a listener agrees to. @param {import('../player/contact.js').Contact} contact */
+function whoIsAsked({ host, where }) {
+  if (where === 'device') return `This song is on ${host}, your own device. If you listen, your browser asks what runs there for it.`;
+  if (where === 'network') return `This song is on ${host}, a device in your own network. If you listen, your browser connects to it, and it sees your IP address.`;
+  return `This song comes from ${host}. If you listen, that server sees your IP address. You are asked once for each server.`;
 }

@@ -85,8 +85,9 @@ export async function openPlace() {
      */
     async evening(t, guestBrowser, { link = files.address(0), host: hostOptions = {}, guest: guestOptions = {}, lateByS = 0 } = {}) {
       const [ann, bob] = await cast(tutti.url, 'ann', 'bob');
-      const host = await listener(hostBrowser, ann, hostOptions);
-      const guest = await listener(guestBrowser, bob, guestOptions);
+      const hosts = [files.host, 'www.youtube.com'];
+      const host = await listener(hostBrowser, ann, { hosts, ...hostOptions });
+      const guest = await listener(guestBrowser, bob, { hosts, ...guestOptions });
       t.after(() => Promise.all([host.close(), guest.close()]));
       const { room_id: roomId } = await createRoom(ann);
       await host.enter(roomId);

@@ -72,8 +72,9 @@ function hurry(id, thread) {
  * @param {() => void} [options.init] run in the page before anything else
  * @param {(context: import('playwright-core').BrowserContext) => Promise<unknown>} [options.prepare] before there is a page
  * @param {string[]} [options.permissions] what the page may do
+ * @param {string[]} [options.hosts] those of songs to which this person has agreed earlier
  */
-export async function listener(browser, user, { player = 'webaudio', fault = {}, seed = 1, init, prepare, permissions }) {
+export async function listener(browser, user, { player = 'webaudio', fault = {}, seed = 1, init, prepare, permissions, hosts = [] }) {
   const line = { delayMs: fault.delayMs, jitterMs: fault.jitterMs };
   const port = Number(new URL(user.url).port);
   const network = fault.delayMs !== undefined ? await badNetwork(port, { up: line, down: line, seed }) : null;
@@ -85,12 +86,13 @@ export async function listener(browser, user, { player = 'webaudio', fault = {},
   if (init) await context.addInitScript(init);
   await prepare?.(context);
   await context.addInitScript({ content: wrongClock(fault) });
-  await context.addInitScript((session) => {
+  await context.addInitScript(([session, agreed]) => {
     // A page that is left for nothing has no storage.
     if (location.protocol === 'about:') return;
     if (!localStorage.getItem('tutti.session')) localStorage.setItem('tutti.session', session);
+    if (!localStorage.getItem('tutti.hosts')) localStorage.setItem('tutti.hosts', agreed);
     if (!localStorage.getItem('tutti.device')) localStorage.setItem('tutti.device', JSON.stringify({ volume: 1, muted: false }));
-  }, JSON.stringify(user.session));
+  }, [JSON.stringify(user.session), JSON.stringify(hosts)]);
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   page.on('pageerror', (error) => console.error(`${user.username}: ${error.message}`));

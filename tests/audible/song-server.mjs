@@ -19,7 +19,10 @@ export async function songServer(songs) {
   const files = songs.map(wavFile);
   /** @type {Trouble | null} */
   let trouble = null;
+  /** @type {import('node:http').IncomingHttpHeaders[]} */
+  const asked = [];
   const server = createServer((request, response) => {
+    asked.push(request.headers);
     const [, manner, song] = /^\/(ranges|whole|radio)\/(\d)\.wav(?:\?|$)/.exec(request.url ?? '') ?? [];
     const file = files[Number(song)];
     const cors = request.headers['user-agent']?.includes('webaudio') ? { 'access-control-allow-origin': '*' } : {};
@@ -39,6 +42,9 @@ export async function songServer(songs) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
+    host: `127.0.0.1:${port}`,
+    /** What a browser has asked for, by what it calls itself. @param {string} agent */
+    askedBy: (agent) => asked.filter((headers) => headers['user-agent'] === agent),
     /** @param {number} song @param {Manner} [manner] */
     address: (song, manner = 'ranges') => `http://127.0.0.1:${port}/${manner}/${song}.wav`,
     /** @param {Trouble | null} next */

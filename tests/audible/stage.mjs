@@ -84,7 +84,7 @@ export async function openHall({ long }) {
       const users = scenario.cluster && cluster ? await cast(cluster.url, 'ann', 'bob', 'cleo', 'dan') : guests;
       const players = users.map((_, index) => (scenario.mixed && index >= PEOPLE / 2 ? OTHER[player] : player));
       const people = await Promise.all(users.map((user, index) => (
-        listener(browsers[index], user, { player: players[index], fault: scenario.faults?.[index] ?? {}, seed: seed + index }))));
+        listener(browsers[index], user, { player: players[index], fault: scenario.faults?.[index] ?? {}, seed: seed + index, hosts: [files.host] }))));
       hurrySound();
       // New threads come with the first sound.
       const hurrying = setInterval(hurrySound, 500);

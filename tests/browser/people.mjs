@@ -42,6 +42,14 @@ export async function person(browser, address, username, options) {
   return { username, browser, page, faults };
 }
 
+/**
+ * Options of somebody who has agreed to these hosts of songs earlier.
+ * @param {string} address @param {...string} hosts
+ */
+export const agreedTo = (address, ...hosts) => ({
+  storageState: { cookies: [], origins: [{ origin: new URL(address).origin, localStorage: [{ name: 'tutti.hosts', value: JSON.stringify(hosts) }] }] },
+});
+
 /** @typedef {Awaited<ReturnType<typeof person>>} Person */
 
 /** Fills in the form, and is logged in where it leads. @param {Person} who */

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { songServer } from '../audible/song-server.mjs';
 import { makeSong } from '../audible/song.mjs';
 import { startTutti } from '../support/server.mjs';
-import { byId, person, playsPast, register, startBrowser } from './people.mjs';
+import { agreedTo, byId, person, playsPast, register, startBrowser } from './people.mjs';
 
 const STORY_MS = 60_000;
 
@@ -24,7 +24,7 @@ describe('songs that fail', () => {
     files = await songServer([makeSong(30, 1)]);
     browser = await startBrowser();
     // Their pages may read what the server of songs says.
-    const options = { userAgent: 'Chromium for webaudio' };
+    const options = { userAgent: 'Chromium for webaudio', ...agreedTo(tutti.url, files.host) };
     people = await Promise.all(['ann', 'bob'].map((name) => person(browser, tutti.url, name, options)));
     await Promise.all(people.map(register));
     const [ann, bob] = people;

@@ -85,7 +85,8 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "strict-origin-when-cross-origin"),
+        // Hosts of songs need not know on which server they are heard. `<audio>` knows no other way to say so.
+        (REFERRER_POLICY, "same-origin"),
         (
             HeaderName::from_static("permissions-policy"),
             "camera=(), geolocation=(), payment=()",
