@@ -18,24 +18,26 @@ describe('when something goes wrong', () => {
   before(async () => { place = await openPlace(); });
   after(() => place?.close());
 
-  test('a browser that wants a tap first asks for it, and lands where the others are', { timeout: STORY_MS }, async (t) => {
-    const { sound, evening, guestBrowser, isHeard, together } = place;
-    const wary = await guestBrowser(t, sound.env(GUEST), FLAGS.map((flag) => (flag.includes('autoplay') ? '--autoplay-policy=document-user-activation-required' : flag)));
-    const { host, guest } = await evening(t, wary);
-    // To Chromium all that a test asks of a page is a tap. So a page of which nothing was asked yet, and the asking is done by hand.
-    const page = await guest.page.context().newPage();
-    await guest.page.close();
-    const devtools = await page.context().newCDPSession(page);
-    await page.goto(new URL(new URL(host.page.url()).pathname, guest.user.url).href);
-    await eventually(async () => {
-      const expression = `document.querySelector('${byId('tap-to-listen')}')?.hidden === false`;
-      return (await devtools.send('Runtime.evaluate', { expression, userGesture: false })).result.value;
-    }, 'it asks for a tap', { within: WITHIN_MS });
-    assert.equal(await isHeard(GUEST), false, 'it was heard without a tap');
-    await page.click(byId('tap-to-listen'));
-    await together();
-    await page.locator(byId('tap-to-listen')).waitFor({ state: 'hidden' });
-  });
+  for (const [what, options] of /** @type {const} */ ([['', {}], [', which allows the host of the song as well', { hosts: [] }]])) {
+    test(`a browser that wants a tap first asks for it${what}, and lands where the others are`, { timeout: STORY_MS }, async (t) => {
+      const { sound, evening, guestBrowser, isHeard, together } = place;
+      const wary = await guestBrowser(t, sound.env(GUEST), FLAGS.map((flag) => (flag.includes('autoplay') ? '--autoplay-policy=document-user-activation-required' : flag)));
+      const { host, guest } = await evening(t, wary, { guest: { ...options } });
+      // To Chromium all that a test asks of a page is a tap. So a page of which nothing was asked yet, and the asking is done by hand.
+      const page = await guest.page.context().newPage();
+      await guest.page.close();
+      const devtools = await page.context().newCDPSession(page);
+      await page.goto(new URL(new URL(host.page.url()).pathname, guest.user.url).href);
+      await eventually(async () => {
+        const expression = `document.querySelector('${byId('tap-to-listen')}')?.hidden === false`;
+        return (await devtools.send('Runtime.evaluate', { expression, userGesture: false })).result.value;
+      }, 'it asks for a tap', { within: WITHIN_MS });
+      assert.equal(await isHeard(GUEST), false, 'it was heard without a tap');
+      await page.click(byId('tap-to-listen'));
+      await together();
+      await page.locator(byId('tap-to-listen')).waitFor({ state: 'hidden' });
+    });
+  }
 
   test('while the line is broken the music plays on, and what was missed is made up for', { timeout: STORY_MS }, async (t) => {
     const { evening, guestBrowser, together } = place;
