@@ -26,15 +26,9 @@ export function authCalls(base, options) {
     /** @param {{ email: string, username: string, password: string, name?: string }} account @returns {Promise<T.Session>} */
     register: ({ email, username, password, name }) => post('register', { email, username, password: normalized(password), name }),
     /** @param {{ login: string, password: string }} credentials @returns {Promise<T.Session>} */
-    async login({ login, password }) {
-      try {
-        return await post('login', { login, password: normalized(password) });
-      } catch (error) {
-        // Accounts of former versions have passwords as they were typed. The server replaces such a hash at this log-in.
-        if (!(error instanceof ApiError && error.status === 401) || normalized(password) === password) throw error;
-        return post('login', { login, password });
-      }
-    },
+    // As it was typed: accounts of former versions have passwords in that form, and the server tries NFC first. Two calls, one for each
+    // form, would count a wrong password twice.
+    login: ({ login, password }) => post('login', { login, password }),
     /** @param {string} refreshToken @returns {Promise<T.Session>} */
     refresh: (refreshToken) => post('refresh', { refresh_token: refreshToken }),
     /** @param {string} refreshToken @returns {Promise<null>} */

@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, collections::HashSet, sync::LazyLock};
 
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+
 use super::password::NewPassword;
 
 /// Passwords of 10 characters or more, and words of 4 to 9 letters that are common passwords with digits around them. Both in
@@ -16,6 +18,7 @@ static LISTS: LazyLock<(&str, &str)> = LazyLock::new(|| {
 const COMMON: &str = "too common; others would try it first";
 const VARIATION: &str =
     "too close to a common password; others would try digits, symbols and look-alikes in it first";
+const PAIR: &str = "only two common words; others would try those together first";
 const PATTERN: &str =
     "too simple a pattern; others would try repetitions and neighbouring keys first";
 const PERSONAL: &str =
@@ -63,28 +66,68 @@ const DIFFERENT_CHARS: usize = 4;
 /// The shortest part of a name that a password may not be made of.
 const SHORTEST_PART: usize = 3;
 
+/// Words of the list have at least so many letters.
+const SHORTEST_WORD: usize = 4;
+
 /// Every service's users think of its name.
 const SERVICE: &str = "tutti";
 
 /// Why others would try `password` first, if they would, for a user of whom `known` is known. Both are in Unicode's NFC.
 pub(super) fn fault(password: &str, known: &[&str]) -> Option<&'static str> {
     let password = password.to_lowercase();
+    let plain = without_forms(&password);
     let (passwords, words) = *LISTS;
-    if has_line(passwords, &password) {
+    if [&password, &plain]
+        .iter()
+        .any(|form| has_line(passwords, form))
+    {
         return Some(COMMON);
     }
-    if is_pattern(&password) {
+    // Accents are no repetition.
+    let narrow = password.nfkc().collect::<String>();
+    if is_pattern(&password) || is_pattern(&narrow) {
         return Some(PATTERN);
     }
-    let personal = known.iter().flat_map(|known| parts_of(known));
+    let personal = known
+        .iter()
+        .flat_map(|known| parts_of(&without_forms(known)));
     let personal = personal.collect::<HashSet<_>>();
-    let variations = variations(&password);
-    if variations.iter().any(|text| personal.contains(text)) {
+    let variations = variations(&plain);
+    let joined = variations.iter().map(|text| without_separators(text));
+    let joined = joined.collect::<Vec<_>>();
+    if variations
+        .iter()
+        .chain(&joined)
+        .any(|text| personal.contains(text))
+    {
         return Some(PERSONAL);
     }
     let is_listed = |text: &str| has_line(passwords, text) || has_line(words, text);
     let is_variation = |text: &String| text == SERVICE || is_listed(text);
-    variations.iter().any(is_variation).then_some(VARIATION)
+    // Several words in a row make a passphrase, although a list may have them without blanks; letters in a row make a word.
+    if variations.iter().any(is_variation) || joined.iter().any(|text| has_line(words, text)) {
+        return Some(VARIATION);
+    }
+    let is_pair = |text: &String| is_pair(text, |part| has_line(words, part));
+    variations.iter().any(is_pair).then_some(PAIR)
+}
+
+/// `text` in lower case without what makes other forms of the same letters: accents, full width, ligatures, circles.
+fn without_forms(text: &str) -> String {
+    let letters = text.nfkd().filter(|&c| !is_combining_mark(c));
+    letters.collect::<String>().to_lowercase()
+}
+
+/// `text` without what may be between the words of a name.
+fn without_separators(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+/// Whether it is two words without anything between them.
+fn is_pair(text: &str, is_word: impl Fn(&str) -> bool) -> bool {
+    let ends = text.char_indices().map(|(at, _)| text.split_at(at));
+    ends.skip(SHORTEST_WORD)
+        .any(|(one, other)| other.len() >= SHORTEST_WORD && is_word(one) && is_word(other))
 }
 
 /// Whether `list`, sorted ASCII lines, has that line. Searched as it is: 150 000 strings would take more memory than they have text.
@@ -196,7 +239,9 @@ fn parts_of(known: &str) -> Vec<String> {
     let known = known.to_lowercase();
     let local = known.split_once('@').map_or("", |(local, _)| local);
     let words = known.split(|c: char| !c.is_alphanumeric());
-    let parts = words.chain([known.as_str(), local]);
+    let joined = [known.as_str(), local].map(without_separators);
+    let joined = joined.iter().map(String::as_str);
+    let parts = words.chain([known.as_str(), local]).chain(joined);
     let letters = |part: &str| part.trim_matches(|c: char| !c.is_alphabetic()).to_owned();
     let parts = parts.flat_map(|part| [part.to_owned(), letters(part)]);
     parts
@@ -206,7 +251,7 @@ fn parts_of(known: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMMON, LISTS, NewPassword, PATTERN, PERSONAL, VARIATION, fault, has_line};
+    use super::{COMMON, LISTS, NewPassword, PAIR, PATTERN, PERSONAL, VARIATION, fault, has_line};
 
     const KNOWN: [&str; 3] = ["ann.example", "Ann.Smithers@Mail.example", "Ann Überfall"];
 
@@ -295,6 +340,61 @@ mod tests {
             for password in passwords {
                 assert_eq!(fault(password, &KNOWN), Some(reason), "{password:?}");
             }
+        }
+    }
+
+    #[test]
+    fn forms_of_letters_and_separators_make_no_difference() {
+        for (reason, passwords) in [
+            (
+                COMMON,
+                &[
+                    "pásswórd123",
+                    "ｐａｓｓｗｏｒｄ１２３",
+                    "１２３４５６７８９０",
+                ][..],
+            ),
+            (PATTERN, &["ａｓｄｆｇ－ｈｊｋｌ", "ⓧⓧⓨⓨⓩⓩⓧⓧⓨⓨ"]),
+            (
+                VARIATION,
+                &[
+                    "pässwörd!!1",
+                    "ｐａｓｓｗｏｒｄ！！１",
+                    "ⓓⓡⓐⓖⓞⓝ2026!",
+                    "p.a.s.s.w.o.r.d",
+                    "mon-key 2026",
+                ],
+            ),
+            (
+                PERSONAL,
+                &[
+                    "annsmithers2026",
+                    "ann-smithers-2026",
+                    "annexample!!",
+                    "Ann Smithers!",
+                    "uberfall1999",
+                    "a.n.n.s.m.i.t.h.e.r.s",
+                ],
+            ),
+        ] {
+            for password in passwords {
+                assert_eq!(fault(password, &KNOWN), Some(reason), "{password:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_common_words_need_something_between_them() {
+        for password in [
+            "letmeinplease",
+            "LetMeInPlease!",
+            "letme1nplease",
+            "silverbutton42",
+        ] {
+            assert_eq!(fault(password, &KNOWN), Some(PAIR), "{password:?}");
+        }
+        for password in ["silver button", "silver-button 42", "silverxqbutton"] {
+            assert_eq!(fault(password, &KNOWN), None, "{password:?}");
         }
     }
 

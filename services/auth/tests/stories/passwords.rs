@@ -129,8 +129,15 @@ async fn a_refused_password_is_told_why(world: World) {
         ("Password123!", "too close to a common password"),
         ("P@ssw0rd!2026", "too close to a common password"),
         ("aaaaabbbbbccccc", "too simple a pattern"),
+        ("ｐａｓｓｗｏｒｄ１２３", "too common"),
+        ("pássword!2026", "too close to a common password"),
+        ("letmeinplease", "only two common words"),
         (
             "ann.lee1999",
+            "too close to your username, name or e-mail address",
+        ),
+        (
+            "annlee2026",
             "too close to your username, name or e-mail address",
         ),
     ] {
