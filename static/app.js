@@ -3,6 +3,7 @@ import { LoggedIn } from './app/logged-in.js';
 import { loadDevice, loadSession, onSessionElsewhere, saveDevice, saveSession } from './app/storage.js';
 import { complaint } from './app/words.js';
 import { installAnnouncer, tell } from './ui/announce.js';
+import { keepFocus } from './ui/focus.js';
 import { authView } from './ui/auth.js';
 import { themeToggle } from './ui/shell.js';
 import { roomInPath } from './app/path.js';
@@ -35,21 +36,22 @@ function show(session) {
   current?.stop();
   current = null;
   if (session) {
+    saveDevice({ hasAccount: true });
     current = new LoggedIn({ session, audio, theme, device: loadDevice(), onEnd: end });
     page.replaceChildren(current.element);
     current.start();
   } else {
     auth.element.querySelector('.auth-theme')?.append(theme);
     page.replaceChildren(auth.element);
-    auth.show(roomInPath(location.pathname) !== null);
+    auth.show(roomInPath(location.pathname) !== null, loadDevice().hasAccount);
   }
 }
 
-/** @param {string} words why, empty where the user asked for it */
+/** @param {string} words why */
 function end(words) {
   saveSession(null);
   show(null);
-  if (words) tell(words);
+  tell(words);
 }
 
 onSessionElsewhere((session) => {
@@ -59,4 +61,5 @@ onSessionElsewhere((session) => {
 });
 
 installAnnouncer(document.body);
+keepFocus(document.body);
 show(loadSession());

@@ -5,23 +5,28 @@ import { songKey } from '../player/player.js';
 import { bundledTracks, songFromText } from '../player/songs.js';
 import { WebAudioPlayer } from '../player/web-audio-player.js';
 import { YouTubePlayer } from '../player/youtube-player.js';
-import { complain, tell } from '../ui/announce.js';
+import { announce, complain, tell } from '../ui/announce.js';
 import { showLink } from '../ui/dialog.js';
 import { showAccount } from '../ui/account.js';
 import { fetchPicturesWith } from '../ui/artwork.js';
 import { friendsView } from '../ui/friends.js';
 import { h } from '../ui/dom.js';
+import { invitationNotice } from '../ui/invitation-notice.js';
 import { mediaKeys } from '../ui/media-keys.js';
 import { roomPage } from '../ui/room.js';
 import { roomsView, roomTitle } from '../ui/rooms.js';
 import { shell } from '../ui/shell.js';
+import { isolated } from '../ui/user-text.js';
 import { Directory } from './directory.js';
+import { friendActions } from './friend-actions.js';
 import { HostConsent } from './host-consent.js';
+import { Invitation } from './invitation.js';
 import { Names } from './names.js';
+import { PlaybackAnnouncer } from './playback-announcer.js';
 import { loudspeaker, watchLoudspeakers } from './loudspeaker.js';
 import { goTo, roomInPath, roomPath } from './path.js';
 import { loadSession, saveDevice, saveSession } from './storage.js';
-import { complaint, inWords, refusalInWords } from './words.js';
+import { complaint, inWords, linkAudience, refusalInWords } from './words.js';
 
 /**
  * @typedef {import('../core/types.js').Session} Session
@@ -53,6 +58,7 @@ export class LoggedIn {
     this.device = device;
     this.consent = new HostConsent();
     this.names = new Names();
+    this.playback = new PlaybackAnnouncer();
     this.names.learn([session.user]);
     /** @type {Place} */
     this.place = 'rooms';
@@ -68,19 +74,27 @@ export class LoggedIn {
     this.members = undefined;
     /** The place to go to once connected. */
     this.wanted = location.pathname;
+    /** The room of a link that has not let this user in. @type {Invitation | null} */
+    this.invitation = null;
     this.client = this.#connectedClient(session);
     fetchPicturesWith((address) => this.client.getImage(address));
     this.directory = new Directory(this.client, () => this.#learned(), (error) => this.#stale(error));
     const fail = (/** @type {unknown} */ error) => complain(inWords(error));
 
     this.rooms = roomsView({ create: (plan) => this.#create(plan), join: (id) => this.#join(id), fail, explain: complaint });
-    this.friends = friendsView({ ...this.#friendActions(), join: (id) => this.#join(id), fail });
+    this.friends = friendsView({ ...friendActions(this), join: (id) => this.#join(id), fail });
+    this.notice = invitationNotice({
+      retry: () => this.#retryInvitation(),
+      findHost: () => this.#findFriends(),
+      putAside: () => this.#putAside(),
+      fail,
+    });
     this.room = roomPage(this.#roomActions(fail), device);
     this.shell = shell({
       go: (place) => this.#go(place, true),
       logOut: () => void this.#logOut(),
       account: () => this.#showAccount(),
-    }, [h('div', { class: 'home' }, this.rooms.element, this.friends.element), this.room.element]);
+    }, [this.notice.element, h('div', { class: 'home' }, this.rooms.element, this.friends.element), this.room.element]);
     this.shell.themeSlot.append(theme);
     this.element = this.shell.element;
 
@@ -149,7 +163,7 @@ export class LoggedIn {
       onSession: (next) => {
         if (this.ended) return;
         if (next) saveSession(next);
-        else this.onEnd(this.leaving ? '' : 'Your session has ended. Please log in again.');
+        else this.onEnd(this.leaving ? 'You have logged out.' : 'Your session has ended. Please log in again.');
       },
     });
     client.onConnectionChange = (state) => {
@@ -181,7 +195,7 @@ export class LoggedIn {
       this.#outside();
     };
     client.onRoomClosed = ({ reason }) => {
-      if (reason === 'closed_by_host') tell('The host has closed this room.');
+      if (reason === 'closed_by_host') tell(this.conductor.isHost ? 'You closed the room.' : 'The host has closed this room.');
       else if (reason !== 'empty') complain('This room was closed.');
       this.#outside();
     };
@@ -228,17 +242,46 @@ export class LoggedIn {
     try {
       await this.#join(room);
     } catch (error) {
-      this.#complain(error);
-      history.replaceState(null, '', '/');
+      const invitation = new Invitation(room);
+      await invitation.refused(error, (id) => this.client.getRoom(id));
+      if (this.ended) return;
+      this.invitation = invitation;
       this.#go('rooms', false);
+      this.notice.focus();
     }
   }
+
+  async #retryInvitation() {
+    const { invitation } = this;
+    if (!invitation) return;
+    try {
+      await this.#join(invitation.roomId);
+    } catch (error) {
+      await invitation.refused(error, (id) => this.client.getRoom(id));
+      tell('The room has not let you in.');
+      this.#show();
+    }
+  }
+
+  #findFriends() {
+    this.#go('friends', true);
+    this.friends.focus();
+  }
+
+  #putAside() {
+    this.invitation = null;
+    history.replaceState(null, '', '/');
+    this.#show();
+  }
+
+  /** Where one is outside of rooms. The address keeps a link that has not been used yet, so that a reload tries it again. */
+  get homePath() { return this.invitation ? roomPath(this.invitation.roomId) : '/'; }
 
   /** @param {Place} place @param {boolean} push */
   #go(place, push) {
     const roomId = this.client.roomId;
     this.place = place === 'room' && !roomId ? 'rooms' : place;
-    if (push) goTo(this.place === 'room' && roomId ? roomPath(roomId) : '/');
+    if (push) goTo(this.place === 'room' && roomId ? roomPath(roomId) : this.homePath);
     this.#show();
     if (push) scrollTo({ top: 0 });
     if (this.place === 'room') this.room.focus();
@@ -250,24 +293,26 @@ export class LoggedIn {
   /** @param {{name: string, friendsOnly: boolean, maxParticipants: number | undefined}} plan */
   async #create({ name, friendsOnly, maxParticipants }) {
     const room = await this.client.createRoom(name || null, friendsOnly, { maxParticipants });
-    await this.#join(room.room_id);
+    await this.#join(room.room_id, 'You opened');
   }
 
-  /** @param {string} roomId */
-  async #join(roomId) {
+  /** @param {string} roomId @param {string} [done] says what was done, before the name of the room */
+  async #join(roomId, done = 'You are in') {
     if (roomId !== this.client.roomId) {
       await this.client.joinRoom(roomId);
       const { room } = this.client;
       if (!room || this.ended) return;
       this.conductor.enter(this.client, { ...room, is_host: this.client.isHost });
+      tell(`${done} ${this.#roomTitle()}.`);
     }
+    if (roomId === this.invitation?.roomId) this.invitation = null;
     this.#go('room', true);
   }
 
   #outside() {
     this.conductor.leave();
     if (this.place === 'room' || roomInPath(location.pathname)) {
-      history.replaceState(null, '', '/');
+      history.replaceState(null, '', this.homePath);
       this.#go('rooms', false);
     }
     this.#show();
@@ -281,7 +326,7 @@ export class LoggedIn {
       explain: complaint,
       rename: async (username) => {
         this.names.learn([await this.client.setUsername(username)]);
-        tell(`You are ${username} now.`);
+        tell(`You are ${isolated(username)} now.`);
         this.#show();
       },
     });
@@ -290,34 +335,13 @@ export class LoggedIn {
   async #logOut() {
     this.leaving = true;
     this.conductor.leave();
-    history.replaceState(null, '', '/');
+    history.replaceState(null, '', this.homePath);
     await this.client.logout();
     this.names.forget();
-    if (!this.ended) this.onEnd('');
+    if (!this.ended) this.onEnd('You have logged out.');
   }
 
   // What the views may do.
-
-  #friendActions() {
-    const { client } = this;
-    /** @param {Promise<unknown>} work */
-    const then = async (work) => {
-      await work;
-      await this.directory.refresh();
-    };
-    return {
-      search: async (/** @type {string} */ text) => {
-        const users = await client.searchUsers(text);
-        this.names.learn(users);
-        return users;
-      },
-      ask: (/** @type {{user_id: string}} */ user) => then(client.sendFriendRequest({ receiver_id: user.user_id })),
-      accept: (/** @type {string} */ id) => then(client.acceptFriendRequest(id)),
-      reject: (/** @type {string} */ id) => then(client.rejectFriendRequest(id)),
-      withdraw: (/** @type {string} */ id) => then(client.withdrawFriendRequest(id)),
-      remove: (/** @type {{user_id: string}} */ friend) => then(client.removeFriend(friend.user_id)),
-    };
-  }
 
   /** @param {(error: unknown) => void} fail */
   #roomActions(fail) {
@@ -345,26 +369,42 @@ export class LoggedIn {
         const { asks, song } = this.conductor.view();
         if (asks && song) this.consent.give(song);
         this.conductor.unlock();
+        announce('You can hear the room now.');
       },
-      retry: () => this.conductor.retry(),
+      retry: () => {
+        this.conductor.retry();
+        announce('Trying the song again.');
+      },
       copyLink: () => this.#copyLink(),
-      leave: () => this.client.leaveRoom().then(() => this.#outside()),
+      leave: async () => {
+        const title = this.#roomTitle();
+        await this.client.leaveRoom();
+        tell(`You left ${title}.`);
+        this.#outside();
+      },
       close: async () => {
         if (this.client.roomId) await this.client.closeRoom(this.client.roomId);
       },
+      // The change of host says that it is done, here as everywhere.
       makeHost: (/** @type {{id: string}} */ person) => this.client.transferHost(person.id).then(() => undefined),
     };
   }
 
   async #copyLink() {
     const link = location.origin + roomPath(this.client.roomId ?? '');
+    const audience = this.#linkAudience();
     try {
       await navigator.clipboard.writeText(link);
-      tell('Link copied. Send it to someone who should hear this.');
+      tell(`Link copied. ${audience}`);
     } catch {
       // No clipboard without https: the link is shown, to be copied by hand.
-      showLink(link);
+      showLink(link, audience);
     }
+  }
+
+  #linkAudience() {
+    const { room, isHost } = this.client;
+    return room ? linkAudience({ isFriendsOnly: room.is_friends_only, isHost, hostName: this.names.of(room.host_id) }) : '';
   }
 
   /** @param {Device} device */
@@ -402,6 +442,8 @@ export class LoggedIn {
   #learned() {
     const { friends, received, sent, own, open } = this.directory;
     this.names.learn([...own, ...open].flatMap(({ members }) => members ?? []));
+    const invited = this.invitation && this.directory.room(this.invitation.roomId);
+    if (invited && this.invitation?.found(invited)) tell(`You can go into ${isolated(this.#titleOf(invited))} now.`);
     // These are called what they are called now.
     this.names.learn([this.client.user, ...friends, ...received.map(({ sender }) => sender), ...sent.map(({ receiver }) => receiver)]);
     this.#show();
@@ -412,6 +454,9 @@ export class LoggedIn {
     const { directory, client, names } = this;
     const room = client.room;
     const username = client.user?.username ?? '';
+    const { invitation, place } = this;
+    this.notice.update(invitation && place !== 'room'
+      ? invitation.inWords(invitation.room ? this.#titleOf(invitation.room) : '', (id) => names.of(id), username) : null);
     const music = this.conductor.view();
     const nameOf = (/** @type {string} */ id) => names.of(id);
     const currentRoom = client.roomId;
@@ -431,9 +476,16 @@ export class LoggedIn {
     this.#showRoom();
   }
 
+  /** @param {{name: string | null, host_id: string}} room */
+  #titleOf(room) { return roomTitle(room, (id) => this.names.of(id)); }
+
+  /** The title of the room one is in, for a sentence. */
+  #roomTitle() { return this.client.room ? isolated(this.#titleOf(this.client.room)) : 'the room'; }
+
   #showRoom() {
     const { room, userId } = this.client;
     if (!room) {
+      this.playback.forget();
       document.title = 'Tutti';
       return;
     }
@@ -444,9 +496,11 @@ export class LoggedIn {
     const music = this.conductor.view();
     this.room.update({
       title, friendsOnly: room.is_friends_only, people: people.slice(0, PEOPLE_SHOWN), count: Math.max(room.participant_count, people.length),
-      hostName: nameOf(room.host_id), music: { ...music, alone: !this.client.connected }, tracks: this.tracks,
+      linkAudience: this.#linkAudience(), hostName: nameOf(room.host_id), music: { ...music, alone: !this.client.connected }, tracks: this.tracks,
     });
     this.media.update(music, title);
+    const news = this.playback.next({ ...music, position: this.conductor.position(), hostName: nameOf(room.host_id) });
+    if (news) announce(news);
     document.title = music.song && music.playing ? `${music.song.title} · ${title}` : `${title} · Tutti`;
   }
 }

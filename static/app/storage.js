@@ -15,10 +15,11 @@ const MOST_HOSTS = 500;
  * @property {Record<string, number>} trims the same for each loudspeaker, by what the browser calls it
  * @property {Partial<import('../player/player.js').Habits>} lags what `<audio>` takes to start and to seek here, as learned
  * @property {'auto' | 'light' | 'dark'} theme
+ * @property {boolean} hasAccount whether somebody has logged in here before
  */
 
 /** @type {Device} */
-const DEFAULTS = { volume: 0.8, muted: false, trimMs: 0, trims: {}, lags: {}, theme: 'auto' };
+const DEFAULTS = { volume: 0.8, muted: false, trimMs: 0, trims: {}, lags: {}, theme: 'auto', hasAccount: false };
 
 /**
  * @param {string} key

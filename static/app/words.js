@@ -1,4 +1,5 @@
 import { ApiError } from '../friend-room-client.js';
+import { isolated } from '../ui/user-text.js';
 
 /** @typedef {{form: string, fields: Map<string, string>}} Complaint */
 
@@ -37,6 +38,16 @@ export function inWords(error) {
  */
 export function refusalInWords(why, origin) {
   return `This server does not accept this page’s address, ${origin}, so you cannot listen together here yet. Whoever runs it: ${why}.`;
+}
+
+/**
+ * Whom the link to a room lets in, said to whoever copies it.
+ * @param {{isFriendsOnly: boolean, isHost: boolean, hostName: string}} room
+ */
+export function linkAudience({ isFriendsOnly, isHost, hostName }) {
+  if (!isFriendsOnly) return 'The link works for everybody with an account here; a new account will do.';
+  return isHost ? 'The link works for your friends only. Others have to become your friends first.'
+    : `The link works for friends of ${isolated(hostName)} only.`;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { h } from './dom.js';
+import { h, setText } from './dom.js';
 import { formView, USERNAME_HINT } from './form.js';
 import { wordmark } from './icons.js';
 
@@ -28,8 +28,7 @@ const REGISTER_FIELDS = [
 export function authView(actions) {
   const logIn = authForm('login', LOGIN_FIELDS, 'Log in', actions.logIn, actions.explain);
   const register = authForm('register', REGISTER_FIELDS, 'Create account', actions.register, actions.explain);
-  const invitation = h('p', { class: 'invitation', testid: 'invitation', hidden: true },
-    'You are invited to a room. Log in or create an account, and you are right in it.');
+  const invitation = h('p', { class: 'invitation', testid: 'invitation', hidden: true });
   const tabs = [tab('login', 'Log in'), tab('register', 'Create account')];
   const panels = [panel('login', logIn.element), panel('register', register.element)];
 
@@ -63,12 +62,18 @@ export function authView(actions) {
 
   return {
     element,
-    /** @param {boolean} invited */
-    show(invited) {
+    /**
+     * @param {boolean} invited whether the address is a link to a room
+     * @param {boolean} known whether somebody has logged in on this device before
+     */
+    show(invited, known) {
       invitation.hidden = !invited;
+      setText(invitation, known
+        ? 'You are invited to listen together in a room. Log in, or create an account, and you are taken right there.'
+        : 'You are invited to listen together in a room. Create an account, and you are taken right there. If you have one, log in.');
       logIn.clear();
       register.clear();
-      choose(0);
+      choose(invited && !known ? 1 : 0);
     },
   };
 }

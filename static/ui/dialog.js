@@ -37,12 +37,13 @@ export function confirmed({ title, text, yes }) {
   });
 }
 
-/** Shows a link to be copied by hand. @param {string} link */
-export function showLink(link) {
+/** Shows a link to be copied by hand. @param {string} link @param {string} audience whom it works for */
+export function showLink(link, audience) {
   const field = h('input', { type: 'text', readOnly: true, value: link, testid: 'room-link', 'aria-labelledby': 'dialog-title' });
   const dialog = h('dialog', { class: 'dialog', 'aria-labelledby': 'dialog-title' },
     h('h2', { id: 'dialog-title' }, 'The link to this room'),
     h('p', {}, field),
+    h('p', { testid: 'room-link-audience' }, audience),
     h('div', { class: 'row row-end' },
       h('button', { class: 'button primary', type: 'button', onclick: () => dialog.close() }, 'Done')));
   openDialog(dialog);

@@ -12,9 +12,9 @@ import { avatar } from './pictures.js';
  * @typedef {object} FriendActions
  * @property {(text: string) => Promise<FoundUser[]>} search
  * @property {(user: PublicUser) => Promise<void>} ask
- * @property {(requestId: string) => Promise<void>} accept
- * @property {(requestId: string) => Promise<void>} reject
- * @property {(requestId: string) => Promise<void>} withdraw
+ * @property {(request: FriendRequest) => Promise<void>} accept
+ * @property {(request: FriendRequest) => Promise<void>} reject
+ * @property {(request: FriendRequest) => Promise<void>} withdraw
  * @property {(friend: Friend) => Promise<void>} remove
  * @property {(roomId: string) => Promise<void>} join
  * @property {(error: unknown) => void} fail
@@ -141,7 +141,7 @@ function resultRow(first, actions, shown, again) {
   const button = h('button', { class: 'button small', type: 'button', testid: 'send-request' });
   button.addEventListener('click', () => busy(button, async () => {
     const request = shown().received.find(({ sender }) => sender.user_id === user.user_id);
-    if (user.relationship === 'request_received' && request) await actions.accept(request.request_id);
+    if (user.relationship === 'request_received' && request) await actions.accept(request);
     else await actions.ask(user);
     await again();
   }, actions.fail));
@@ -162,13 +162,14 @@ function resultRow(first, actions, shown, again) {
 }
 
 /** @param {FriendRequest} request @param {FriendActions} actions */
-function requestRow({ request_id: id, sender }, actions) {
+function requestRow(request, actions) {
+  const { sender } = request;
   const picture = avatar();
   picture.update(sender.username);
   const accept = h('button', { class: 'button small primary', type: 'button', testid: 'accept-request', 'aria-label': `Accept ${sender.username}` }, 'Accept');
   const reject = h('button', { class: 'button small quiet', type: 'button', testid: 'reject-request', 'aria-label': `Decline ${sender.username}` }, 'Decline');
-  accept.addEventListener('click', () => busy(accept, () => actions.accept(id), actions.fail));
-  reject.addEventListener('click', () => busy(reject, () => actions.reject(id), actions.fail));
+  accept.addEventListener('click', () => busy(accept, () => actions.accept(request), actions.fail));
+  reject.addEventListener('click', () => busy(reject, () => actions.reject(request), actions.fail));
   return {
     element: h('li', { class: 'person person-asking', testid: 'request-received', 'data-username': sender.username },
       picture.element, nameLines(sender), h('span', { class: 'row' }, accept, reject)),
@@ -177,11 +178,12 @@ function requestRow({ request_id: id, sender }, actions) {
 }
 
 /** @param {FriendRequest} request @param {FriendActions} actions */
-function sentRow({ request_id: id, receiver }, actions) {
+function sentRow(request, actions) {
+  const { receiver } = request;
   const picture = avatar();
   picture.update(receiver.username);
   const withdraw = h('button', { class: 'button small quiet', type: 'button', testid: 'withdraw-request', 'aria-label': `Take back your request to ${receiver.username}` }, 'Take back');
-  withdraw.addEventListener('click', () => busy(withdraw, () => actions.withdraw(id), actions.fail));
+  withdraw.addEventListener('click', () => busy(withdraw, () => actions.withdraw(request), actions.fail));
   return {
     element: h('li', { class: 'person', testid: 'request-sent', 'data-username': receiver.username },
       picture.element, nameLines(receiver), withdraw),

@@ -27,6 +27,7 @@ import { transportView, trimView } from './transport.js';
  * @typedef {object} RoomShown
  * @property {string} title
  * @property {boolean} friendsOnly
+ * @property {string} linkAudience whom the link works for
  * @property {Person[]} people
  * @property {number} count
  * @property {string} hostName
@@ -40,7 +41,8 @@ export function roomPage(actions, device) {
   const kind = h('span', { class: 'badge', testid: 'room-kind' });
   const close = h('button', { class: 'button small quiet danger-text', type: 'button', testid: 'close-room' }, icon('close'), 'Close');
   const leave = h('button', { class: 'button small quiet', type: 'button', testid: 'leave-room' }, icon('leave'), 'Leave');
-  const copy = h('button', { class: 'button small', type: 'button', testid: 'copy-link' }, icon('link'), 'Copy link');
+  const copy = h('button', { class: 'button small', type: 'button', 'aria-describedby': 'link-audience', testid: 'copy-link' }, icon('link'), 'Copy link');
+  const audience = h('p', { class: 'soft link-audience', id: 'link-audience', testid: 'link-audience' });
   const stage = stageView(actions.transport.position);
   const songTitle = h('h2', { class: 'song-title', testid: 'song-title' });
   const artists = h('p', { class: 'song-artists', testid: 'song-artists' });
@@ -70,7 +72,8 @@ export function roomPage(actions, device) {
   const element = h('section', { class: 'room', 'aria-label': 'Room', testid: 'room-view' },
     h('header', { class: 'room-head' },
       h('div', { class: 'room-name' }, title, kind),
-      h('div', { class: 'row' }, copy, leave, close)),
+      h('div', { class: 'row' }, copy, leave, close),
+      audience),
     h('div', { class: 'room-main' },
       h('div', { class: 'stage-box' }, stage.element, stage.frame, unlockBox),
       h('div', { class: 'now' }, songTitle, artists, h('div', { class: 'problem-row' }, problem, retry)),
@@ -93,6 +96,7 @@ export function roomPage(actions, device) {
         kind.dataset.kind = String(next.friendsOnly);
         kind.replaceChildren(icon(next.friendsOnly ? 'lock' : 'open'), next.friendsOnly ? 'Friends only' : 'Open to all');
       }
+      setText(audience, next.linkAudience);
       close.hidden = !music.isHost;
       setText(songTitle, music.song?.title ?? (music.isHost ? 'What shall we hear?' : 'Nothing playing yet'));
       setText(artists, music.song ? byline(music.song) || (music.phase === 'loading' ? 'loading…' : '') : '');

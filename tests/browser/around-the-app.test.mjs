@@ -270,7 +270,9 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     await ida.page.click(byId('create-room'));
     await ida.page.waitForURL('**/room/room_*');
     await jo.page.goto(ida.page.url());
-    await jo.page.waitForSelector(byId('toast-problem'));
+    await jo.page.waitForSelector(`${byId('invitation-notice')}:visible`);
+    assert.match(await jo.page.textContent(byId('notice-title')) ?? '', /^ida’s room is full/);
+    assert.match(await jo.page.textContent(byId('notice-text')) ?? '', /^ida leads it/);
     await jo.page.waitForSelector(`${byId('rooms-view')}:visible`);
   });
 

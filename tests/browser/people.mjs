@@ -1,6 +1,8 @@
 // People with a browser each, and what they do in the page.
 
+import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
+import { eventually } from '../support/eventually.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 export const PASSWORD = 'a short sentence will do';
@@ -101,3 +103,62 @@ export const silent = ({ page }) => page.waitForFunction(
 
 /** The page's own measurement says that it has found its place. @param {{page: Page}} who */
 export const inSync = ({ page }) => page.waitForSelector(`${byId('sync-offset')}[data-state="good"]`);
+
+/**
+ * Somebody whose account was made without a page, at a page of their own.
+ * @param {import('playwright-core').Browser} browser
+ * @param {import('../support/api.mjs').User} user
+ * @param {string} [path]
+ * @param {import('playwright-core').BrowserContextOptions} [options]
+ */
+export async function arrive(browser, user, path = '/', options = {}) {
+  const who = await person(browser, 'about:blank', user.username, options);
+  await who.page.addInitScript(([session, origin]) => {
+    if (location.origin !== origin || localStorage.getItem('tutti.session') || sessionStorage.getItem('arrived')) return;
+    localStorage.setItem('tutti.session', session);
+    // Once: whoever logs out stays logged out.
+    sessionStorage.setItem('arrived', 'yes');
+  }, [JSON.stringify(user.session), user.url]);
+  await who.page.addInitScript(rememberNews);
+  await who.page.goto(user.url + path);
+  await who.page.waitForSelector(byId('account-open'));
+  return who;
+}
+
+/** Keeps all that the live regions have said, in `window.news`. */
+function rememberNews() {
+  /** @type {string[]} */
+  const news = [];
+  Object.assign(window, { news });
+  new MutationObserver((changes) => {
+    for (const { target, addedNodes } of changes) {
+      const region = /** @type {HTMLElement} */ (target);
+      if (['announcer', 'alerts'].includes(region.dataset?.testid ?? '')) news.push(...[...addedNodes].map(({ textContent }) => textContent ?? ''));
+    }
+  }).observe(document, { childList: true, subtree: true });
+}
+
+/** @param {Person} who @returns {Promise<string[]>} */
+export const newsOf = ({ page }) => page.evaluate(() => /** @type {any} */ (window).news);
+
+/** Waits until a screen reader has been told so. @param {Person} who @param {string} sentence */
+export const isTold = ({ page }, sentence) => page.waitForFunction((words) => /** @type {any} */ (window).news.includes(words), sentence);
+
+/** What has the focus: `testid` and, in a list, the row it is in. @param {Page} page */
+export const focusOf = (page) => page.evaluate(() => {
+  const { activeElement: element } = document;
+  if (!element || element === document.body) return 'nothing';
+  const row = element.closest('li');
+  const { dataset, tagName, textContent } = /** @type {HTMLElement} */ (element);
+  const id = dataset.testid ?? `${tagName.toLowerCase()} ${textContent}`;
+  if (!row) return id;
+  return row === element ? `row of ${row.dataset.username}` : `${id} of ${row.dataset.username}`;
+});
+
+/** @param {Page} page @param {string} wanted as `focusOf` says it */
+export async function focusIsOn(page, wanted) {
+  await eventually(async () => {
+    assert.equal(await focusOf(page), wanted);
+    return true;
+  }, `the focus is on ${wanted}`);
+}
