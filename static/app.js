@@ -2,9 +2,10 @@ import { FriendRoomClient } from './friend-room-client.js';
 import { LoggedIn } from './app/logged-in.js';
 import { loadDevice, loadSession, onSessionElsewhere, saveDevice, saveSession } from './app/storage.js';
 import { complaint } from './app/words.js';
-import { installAnnouncer, tell } from './ui/announce.js';
+import { complain, installAnnouncer, tell } from './ui/announce.js';
 import { keepFocus } from './ui/focus.js';
 import { authView } from './ui/auth.js';
+import { refuseFiles } from './ui/dropped-files.js';
 import { themeToggle } from './ui/shell.js';
 import { roomInPath } from './app/path.js';
 
@@ -61,5 +62,6 @@ onSessionElsewhere((session) => {
 });
 
 installAnnouncer(document.body);
+refuseFiles(() => complain('A file of your own cannot be played yet. Put it somewhere on the web, and paste its link.'));
 keepFocus(document.body);
 show(loadSession());

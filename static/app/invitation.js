@@ -36,6 +36,9 @@ export class Invitation {
     this.room = this.trouble ? null : await getRoom(this.roomId).catch(() => null);
   }
 
+  /** Those who are in the room, as far as it may be seen. */
+  get members() { return this.room?.members ?? []; }
+
   /** @param {Room | undefined} room as the lists of rooms name it; whether that is news */
   found(room) {
     if (!room) return false;

@@ -6,7 +6,7 @@ import { bundledTracks, songFromText } from '../player/songs.js';
 import { WebAudioPlayer } from '../player/web-audio-player.js';
 import { YouTubePlayer } from '../player/youtube-player.js';
 import { announce, complain, tell } from '../ui/announce.js';
-import { showLink } from '../ui/dialog.js';
+import { confirmed, showLink } from '../ui/dialog.js';
 import { showAccount } from '../ui/account.js';
 import { fetchPicturesWith } from '../ui/artwork.js';
 import { friendsView } from '../ui/friends.js';
@@ -14,6 +14,7 @@ import { h } from '../ui/dom.js';
 import { invitationNotice } from '../ui/invitation-notice.js';
 import { mediaKeys } from '../ui/media-keys.js';
 import { roomPage } from '../ui/room.js';
+import { roomKeys } from '../ui/room-keys.js';
 import { roomsView, roomTitle } from '../ui/rooms.js';
 import { shell } from '../ui/shell.js';
 import { isolated } from '../ui/user-text.js';
@@ -117,6 +118,13 @@ export class LoggedIn {
       play: () => this.conductor.play(), pause: () => this.conductor.pause(), seek: (seconds) => this.conductor.seek(seconds),
     });
     this.ticker = setInterval(() => { if (this.client.room) this.room.tick(); }, TICK_MS);
+    this.giveKeysBack = roomKeys({
+      here: () => this.place === 'room' && this.client.room !== null,
+      toggle: () => this.#lead(() => (this.conductor.view().playing ? this.conductor.pause() : this.conductor.play())),
+      mute: () => tell(this.room.toggleMute() ? 'Muted on this device.' : 'No longer muted.'),
+      seek: (seconds) => this.#lead(() => this.conductor.seek(seconds)),
+      position: () => this.conductor.position(),
+    });
     this.onPop = () => void this.#follow(location.pathname);
     addEventListener('popstate', this.onPop);
   }
@@ -145,6 +153,7 @@ export class LoggedIn {
   stop() {
     this.ended = true;
     removeEventListener('popstate', this.onPop);
+    this.giveKeysBack();
     clearInterval(this.ticker);
     this.unwatchLoudspeakers();
     this.directory.stop();
@@ -245,6 +254,7 @@ export class LoggedIn {
       const invitation = new Invitation(room);
       await invitation.refused(error, (id) => this.client.getRoom(id));
       if (this.ended) return;
+      this.names.learn(invitation.members);
       this.invitation = invitation;
       this.#go('rooms', false);
       this.notice.focus();
@@ -261,6 +271,13 @@ export class LoggedIn {
       tell('The room has not let you in.');
       this.#show();
     }
+  }
+
+  /** @param {() => void} act what only the host can do */
+  #lead(act) {
+    const { isHost, phase, song } = this.conductor.view();
+    if (!isHost) tell(`${isolated(this.names.of(this.client.room?.host_id ?? ''))} leads: play, pause and songs are up to them.`);
+    else if (song && phase === 'ready') act();
   }
 
   #findFriends() {
@@ -292,21 +309,36 @@ export class LoggedIn {
 
   /** @param {{name: string, friendsOnly: boolean, maxParticipants: number | undefined}} plan */
   async #create({ name, friendsOnly, maxParticipants }) {
+    if (!await this.#mayLeave()) return;
     const room = await this.client.createRoom(name || null, friendsOnly, { maxParticipants });
-    await this.#join(room.room_id, 'You opened');
+    await this.#enter(room.room_id, 'You opened');
+    this.#go('room', true);
   }
 
-  /** @param {string} roomId @param {string} [done] says what was done, before the name of the room */
-  async #join(roomId, done = 'You are in') {
-    if (roomId !== this.client.roomId) {
-      await this.client.joinRoom(roomId);
-      const { room } = this.client;
-      if (!room || this.ended) return;
-      this.conductor.enter(this.client, { ...room, is_host: this.client.isHost });
-      tell(`${done} ${this.#roomTitle()}.`);
-    }
+  /** Whether this user goes on to another room, where that costs something. */
+  async #mayLeave() {
+    const { room, isHost } = this.client;
+    const others = (room?.participant_count ?? 0) > 1;
+    if (!room || (!others && !this.conductor.view().playing)) return true;
+    const what = !others ? 'Nobody else is in it, so its music stops and it closes.'
+      : isHost ? 'Its music goes on, and somebody else leads it.' : 'Its music goes on without you.';
+    return confirmed({ title: `Leave ${this.#roomTitle()}?`, text: `You can be in one room at a time. ${what}`, yes: 'Go on', kind: 'primary' });
+  }
+
+  /** @param {string} roomId */
+  async #join(roomId) {
+    if (roomId !== this.client.roomId && await this.#mayLeave()) await this.#enter(roomId, 'You are in');
+    if (!this.ended) this.#go('room', true);
+  }
+
+  /** @param {string} roomId @param {string} done says what was done, before the name of the room */
+  async #enter(roomId, done) {
+    await this.client.joinRoom(roomId);
+    const { room } = this.client;
+    if (!room || this.ended) return;
+    this.conductor.enter(this.client, { ...room, is_host: this.client.isHost });
+    tell(`${done} ${this.#roomTitle()}.`);
     if (roomId === this.invitation?.roomId) this.invitation = null;
-    this.#go('room', true);
   }
 
   #outside() {
@@ -386,7 +418,12 @@ export class LoggedIn {
         if (this.client.roomId) await this.client.closeRoom(this.client.roomId);
       },
       // The change of host says that it is done, here as everywhere.
-      makeHost: (/** @type {{id: string}} */ person) => this.client.transferHost(person.id).then(() => undefined),
+      makeHost: async (/** @type {{id: string, name: string}} */ { id, name }) => {
+        const sure = await confirmed({
+          title: `Let ${isolated(name)} lead?`, text: 'They decide from then on what plays. Only they can give the lead back.', yes: 'Make host', kind: 'primary',
+        });
+        if (sure) await this.client.transferHost(id);
+      },
     };
   }
 

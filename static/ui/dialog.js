@@ -21,17 +21,17 @@ function beside(dialog, { clientX, clientY }) {
 
 /**
  * Asks before something that cannot be taken back.
- * @param {{title: string, text: string, yes: string}} question
+ * @param {{title: string, text: string, yes: string, kind?: 'danger' | 'primary'}} question
  * @returns {Promise<boolean>}
  */
-export function confirmed({ title, text, yes }) {
+export function confirmed({ title, text, yes, kind = 'danger' }) {
   return new Promise((resolve) => {
     const dialog = h('dialog', { class: 'dialog', 'aria-labelledby': 'dialog-title', 'aria-describedby': 'dialog-text', testid: 'confirm' },
       h('h2', { id: 'dialog-title' }, title),
       h('p', { id: 'dialog-text' }, text),
       h('div', { class: 'row row-end' },
         h('button', { class: 'button quiet', type: 'button', testid: 'confirm-no', onclick: () => dialog.close('no') }, 'Cancel'),
-        h('button', { class: 'button danger', type: 'button', testid: 'confirm-yes', onclick: () => dialog.close('yes') }, yes)));
+        h('button', { class: `button ${kind}`, type: 'button', testid: 'confirm-yes', onclick: () => dialog.close('yes') }, yes)));
     dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'));
     openDialog(dialog);
   });

@@ -104,4 +104,7 @@ export function clock(seconds) {
   return minutes < 60 ? `${minutes}:${tail}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${tail}`;
 }
 
+/** How long something lasts, which is not cut down as the time that has passed is. @param {number} seconds @returns {string} 3:05 */
+export function length(seconds) { return clock(Math.round(seconds)); }
+
 export const calm = matchMedia('(prefers-reduced-motion: reduce)');

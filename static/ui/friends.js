@@ -55,6 +55,7 @@ export function friendsView(actions) {
       keyed(received.list, next.received, (request) => request.request_id, (request) => requestRow(request, actions));
       keyed(friends.list, ordered, (friend) => friend.user_id, (friend) => friendRow(friend, actions, () => shown));
       keyed(sent.list, next.sent, (request) => request.request_id, (request) => sentRow(request, actions));
+      search.refresh();
     },
     focus() { search.focus(); },
   };
@@ -112,9 +113,17 @@ function searchBox(actions, shown) {
       if (turn === asked) actions.fail(error);
     }
   }
+  /** @type {FoundUser[]} */
+  let found = [];
   /** @param {FoundUser[]} users @param {string} words */
   function show(users, words) {
+    found = users;
     setText(note, words);
+    refresh();
+  }
+  /** What was found is what the lists say it is, which the others may have changed meanwhile. */
+  function refresh() {
+    const users = found.map((user) => ({ ...user, relationship: relationOf(user, shown()) }));
     keyed(results, users, (user) => user.user_id, (user) => resultRow(user, actions, shown, look));
   }
   input.addEventListener('input', () => {
@@ -129,7 +138,16 @@ function searchBox(actions, shown) {
   return {
     element: h('div', { class: 'search', role: 'search' }, h('div', { class: 'search-box' }, icon('search'), input), note, results),
     focus: () => input.focus(),
+    refresh,
   };
+}
+
+/** @param {FoundUser} user @param {FriendsShown} shown @returns {FoundUser['relationship']} */
+function relationOf({ user_id: id }, { friends, received, sent }) {
+  if (friends.some((friend) => friend.user_id === id)) return 'friend';
+  if (received.some(({ sender }) => sender.user_id === id)) return 'request_received';
+  if (sent.some(({ receiver }) => receiver.user_id === id)) return 'request_sent';
+  return 'none';
 }
 
 /** @param {FoundUser} first @param {FriendActions} actions @param {() => FriendsShown} shown @param {() => Promise<void>} again */

@@ -86,6 +86,7 @@ export function roomPage(actions, device) {
     tick: transport.tick,
     measured: transport.measured,
     setTrim: trim.set,
+    toggleMute: transport.toggleMute,
     focus() { title.focus({ preventScroll: true }); },
     /** @param {RoomShown} next */
     update(next) {

@@ -1,7 +1,7 @@
 import { busy, h, keyed, setText } from './dom.js';
 import { icon } from './icons.js';
 import { byline, cover } from './pictures.js';
-import { clock } from './dom.js';
+import { length } from './dom.js';
 
 /**
  * @typedef {import('../core/types.js').Song} Song
@@ -63,7 +63,7 @@ function trackRow(track, actions, current, keyOf) {
   },
   picture.element,
   h('span', { class: 'track-text' }, h('strong', {}, track.title), h('span', { class: 'soft' }, byline(track))),
-  h('span', { class: 'time' }, track.duration ? clock(track.duration) : ''),
+  h('span', { class: 'time' }, track.duration ? length(track.duration) : ''),
   h('span', { class: 'track-mark' }, icon('wave')));
   return { element: h('li', { 'data-key': keyOf(track) }, button), update() {} };
 }

@@ -1,6 +1,7 @@
-import { clock, h, setText } from './dom.js';
+import { clock, h, length, setText } from './dom.js';
 import { icon } from './icons.js';
 import { findLateness } from './lateness.js';
+import { KEYS } from './room-keys.js';
 
 /**
  * @typedef {import('../player/conductor.js').View} MusicView
@@ -18,6 +19,7 @@ import { findLateness } from './lateness.js';
 
 const KEY_SEEK_MS = 250;
 const CLOSE_MS = 60;
+const END_S = 0.3;
 /** What a host cannot do with this song. */
 const REACH_WORDS = {
   anywhere: '',
@@ -31,12 +33,15 @@ export function transportView(actions, device) {
   const total = h('span', { class: 'time', testid: 'time-total' }, '0:00');
   const seek = h('input', {
     type: 'range', class: 'slider seek', min: '0', max: '0', step: '1', value: '0', disabled: true,
-    'aria-label': 'Position in the song', 'aria-describedby': 'lead-hint', testid: 'seek',
+    'aria-label': 'Position in the song', 'aria-keyshortcuts': KEYS.seek, 'aria-describedby': 'lead-hint', testid: 'seek',
   });
-  const play = h('button', { class: 'play', type: 'button', disabled: true, 'aria-describedby': 'lead-hint', testid: 'play-pause' });
+  const play = h('button', { class: 'play', type: 'button', disabled: true, 'aria-keyshortcuts': KEYS.play, 'aria-describedby': 'lead-hint', testid: 'play-pause' });
   const hint = h('p', { class: 'lead-hint soft', id: 'lead-hint', testid: 'host-hint' });
   const offset = offsetView();
+  const volume = volumeView(actions, device);
   let playing = false;
+  /** Seconds of the song. */
+  let lasts = 0;
   let held = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let keyTimer;
@@ -63,15 +68,17 @@ export function transportView(actions, device) {
 
   /** @param {number} seconds */
   function show(seconds) {
-    setText(now, clock(seconds));
     const max = Number(seek.max);
+    // A song that is over has come to its length, not to the second before.
+    const shown = max && seconds >= lasts - END_S ? length(lasts) : clock(seconds);
+    setText(now, shown);
     seek.style.setProperty('--done', `${max ? Math.min(100, (seconds / max) * 100) : 0}%`);
-    seek.setAttribute('aria-valuetext', `${clock(seconds)} of ${clock(max)}`);
+    seek.setAttribute('aria-valuetext', `${shown} of ${length(lasts)}`);
   }
 
   const element = h('div', { class: 'transport', testid: 'transport' },
     h('div', { class: 'seek-row' }, now, seek, total),
-    h('div', { class: 'play-row' }, volumeView(actions, device), play, offset.element),
+    h('div', { class: 'play-row' }, volume.element, play, offset.element),
     hint);
   return {
     element,
@@ -87,16 +94,18 @@ export function transportView(actions, device) {
       play.dataset.playing = String(playing);
       play.setAttribute('aria-label', isHost ? doing : `${doing} (only the host can)`);
       seek.disabled = !usable || !music.duration || music.reach !== 'anywhere';
-      seek.max = String(Math.floor(music.duration ?? 0));
-      setText(total, music.reach === 'live' ? 'live' : music.duration ? clock(music.duration) : '–:––');
+      lasts = music.duration ?? 0;
+      seek.max = String(Math.floor(lasts));
+      setText(total, music.reach === 'live' ? 'live' : music.duration ? length(music.duration) : '–:––');
       setText(hint, isHost
         ? (song ? REACH_WORDS[music.reach] : 'You lead this room. Choose something to play.')
         : `${hostName} leads: play, pause and songs are up to them.`);
       hint.hidden = !hint.textContent;
-      play.title = isHost ? doing : hint.textContent ?? '';
+      play.title = isHost ? `${doing} (Space or K; arrow keys go 5 seconds)` : hint.textContent ?? '';
       offset.update(music);
     },
     measured: offset.update,
+    toggleMute: volume.toggle,
     tick() {
       const { position, moving } = actions.heard();
       Object.assign(element.dataset, { heard: position.toFixed(3), heardAt: Date.now(), moving });
@@ -146,7 +155,7 @@ function atLeastOne(ms) { return Math.max(1, Math.round(ms)); }
 
 /** @param {TransportActions} actions @param {Device} device */
 function volumeView(actions, device) {
-  const mute = h('button', { class: 'icon-button', type: 'button', testid: 'mute' });
+  const mute = h('button', { class: 'icon-button', type: 'button', title: 'Mute on this device (M)', 'aria-keyshortcuts': KEYS.mute, testid: 'mute' });
   const slider = h('input', {
     type: 'range', class: 'slider volume', min: '0', max: '100', step: '1', value: String(Math.round(device.volume * 100)),
     'aria-label': 'Volume on this device', testid: 'volume',
@@ -158,18 +167,20 @@ function volumeView(actions, device) {
     mute.setAttribute('aria-label', 'Mute on this device');
     slider.style.setProperty('--done', `${muted ? 0 : slider.value}%`);
   }
-  mute.addEventListener('click', () => {
+  function toggle() {
     muted = !muted;
     actions.tune({ muted });
     show();
-  });
+    return muted;
+  }
+  mute.addEventListener('click', toggle);
   slider.addEventListener('input', () => {
     muted = false;
     actions.tune({ volume: Number(slider.value) / 100, muted });
     show();
   });
   show();
-  return h('div', { class: 'volume-box' }, mute, slider);
+  return { element: h('div', { class: 'volume-box' }, mute, slider), toggle };
 }
 
 /**

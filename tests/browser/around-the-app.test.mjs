@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { AxeBuilder } from '@axe-core/playwright';
 import { tokenClaims } from '../../static/core/session.js';
 import { startTutti, unlimited } from '../support/server.mjs';
-import { befriend, byId, isBetween, logIn, PASSWORD, person, playsPast, register, rowOf, silent, startBrowser } from './people.mjs';
+import { befriend, byId, handOver, isBetween, logIn, PASSWORD, person, playsPast, register, rowOf, silent, startBrowser } from './people.mjs';
 
 const STORY_MS = 60_000;
 /** More than there is on any page. */
@@ -155,7 +155,7 @@ describe('around the app', { timeout: 8 * STORY_MS }, () => {
     await bob.page.waitForSelector(rowOf('participant', 'cleo'));
 
     // Nor does he who leads need to be one, for a room to be named after him.
-    await ann.page.click(`${rowOf('participant', 'bob')} ${byId('make-host')}`);
+    await handOver(ann.page, 'bob');
     await cleo.page.waitForSelector(`${rowOf('participant', 'bob')}[data-host="true"]`);
     await cleo.page.click(byId('nav-rooms'));
     await cleo.page.waitForFunction(() => /bob’s room.*bob and 2 more/s.test(document.querySelector('[data-testid="own-room"]')?.textContent ?? ''));

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startTutti } from '../support/server.mjs';
-import { befriend, byId, inSync, isBetween, logIn, person, playsPast, register, rowOf, silent, startBrowser } from './people.mjs';
+import { befriend, byId, handOver, inSync, isBetween, logIn, person, playsPast, register, rowOf, silent, startBrowser } from './people.mjs';
 
 const TOGETHER_S = 0.3;
 const STORY_MS = 60_000;
@@ -167,7 +167,7 @@ describe('friends listen together in their browsers', { timeout: 4 * STORY_MS },
   });
 
   test('the host gives the lead away, and leaves', { timeout: STORY_MS }, async () => {
-    await bob.page.click(`${rowOf('participant', 'cleo')} ${byId('make-host')}`);
+    await handOver(bob.page, 'cleo');
     await cleo.page.waitForSelector(`${rowOf('participant', 'cleo')}[data-host="true"]`);
     await bob.page.waitForSelector(`${byId('play-pause')}:disabled`);
     await bob.page.click(byId('leave-room'));

@@ -54,6 +54,12 @@ export const agreedTo = (address, ...hosts) => ({
 
 /** @typedef {Awaited<ReturnType<typeof person>>} Person */
 
+/** The host gives the lead away. @param {Page} page @param {string} username who gets it */
+export async function handOver(page, username) {
+  await page.click(`${rowOf('participant', username)} ${byId('make-host')}`);
+  await page.click(byId('confirm-yes'));
+}
+
 /** Fills in the form, and is logged in where it leads. @param {Person} who */
 export async function register({ page, username }) {
   await page.click(byId('tab-register'));

@@ -18,7 +18,6 @@ static LISTS: LazyLock<(&str, &str)> = LazyLock::new(|| {
 const COMMON: &str = "too common; others would try it first";
 const VARIATION: &str =
     "too close to a common password; others would try digits, symbols and look-alikes in it first";
-const PAIR: &str = "only two common words; others would try those together first";
 const PATTERN: &str =
     "too simple a pattern; others would try repetitions and neighbouring keys first";
 const PERSONAL: &str =
@@ -105,11 +104,9 @@ pub(super) fn fault(password: &str, known: &[&str]) -> Option<&'static str> {
     let is_listed = |text: &str| has_line(passwords, text) || has_line(words, text);
     let is_variation = |text: &String| text == SERVICE || is_listed(text);
     // Several words in a row make a passphrase, although a list may have them without blanks; letters in a row make a word.
-    if variations.iter().any(is_variation) || joined.iter().any(|text| has_line(words, text)) {
-        return Some(VARIATION);
-    }
-    let is_pair = |text: &String| is_pair(text, |part| has_line(words, part));
-    variations.iter().any(is_pair).then_some(PAIR)
+    let is_varied =
+        variations.iter().any(is_variation) || joined.iter().any(|text| has_line(words, text));
+    is_varied.then_some(VARIATION)
 }
 
 /// `text` in lower case without what makes other forms of the same letters: accents, full width, ligatures, circles.
@@ -121,13 +118,6 @@ fn without_forms(text: &str) -> String {
 /// `text` without what may be between the words of a name.
 fn without_separators(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).collect()
-}
-
-/// Whether it is two words without anything between them.
-fn is_pair(text: &str, is_word: impl Fn(&str) -> bool) -> bool {
-    let ends = text.char_indices().map(|(at, _)| text.split_at(at));
-    ends.skip(SHORTEST_WORD)
-        .any(|(one, other)| other.len() >= SHORTEST_WORD && is_word(one) && is_word(other))
 }
 
 /// Whether `list`, sorted ASCII lines, has that line. Searched as it is: 150 000 strings would take more memory than they have text.
@@ -251,7 +241,7 @@ fn parts_of(known: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMMON, LISTS, NewPassword, PAIR, PATTERN, PERSONAL, VARIATION, fault, has_line};
+    use super::{COMMON, LISTS, NewPassword, PATTERN, PERSONAL, VARIATION, fault, has_line};
 
     const KNOWN: [&str; 3] = ["ann.example", "Ann.Smithers@Mail.example", "Ann Überfall"];
 
@@ -380,21 +370,6 @@ mod tests {
             for password in passwords {
                 assert_eq!(fault(password, &KNOWN), Some(reason), "{password:?}");
             }
-        }
-    }
-
-    #[test]
-    fn two_common_words_need_something_between_them() {
-        for password in [
-            "letmeinplease",
-            "LetMeInPlease!",
-            "letme1nplease",
-            "silverbutton42",
-        ] {
-            assert_eq!(fault(password, &KNOWN), Some(PAIR), "{password:?}");
-        }
-        for password in ["silver button", "silver-button 42", "silverxqbutton"] {
-            assert_eq!(fault(password, &KNOWN), None, "{password:?}");
         }
     }
 
