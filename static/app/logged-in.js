@@ -250,6 +250,8 @@ export class LoggedIn {
     if (room === this.client.roomId) return this.#go('room', false);
     try {
       await this.#join(room);
+      // Whoever stays where they are finds it in the address again.
+      if (!this.ended && room !== this.client.roomId) this.#go('room', true);
     } catch (error) {
       const invitation = new Invitation(room);
       await invitation.refused(error, (id) => this.client.getRoom(id));
@@ -327,7 +329,10 @@ export class LoggedIn {
 
   /** @param {string} roomId */
   async #join(roomId) {
-    if (roomId !== this.client.roomId && await this.#mayLeave()) await this.#enter(roomId, 'You are in');
+    if (roomId !== this.client.roomId) {
+      if (!await this.#mayLeave()) return;
+      await this.#enter(roomId, 'You are in');
+    }
     if (!this.ended) this.#go('room', true);
   }
 
@@ -336,8 +341,9 @@ export class LoggedIn {
     await this.client.joinRoom(roomId);
     const { room } = this.client;
     if (!room || this.ended) return;
-    this.conductor.enter(this.client, { ...room, is_host: this.client.isHost });
+    // Before what is on there.
     tell(`${done} ${this.#roomTitle()}.`);
+    this.conductor.enter(this.client, { ...room, is_host: this.client.isHost });
     if (roomId === this.invitation?.roomId) this.invitation = null;
   }
 
@@ -536,7 +542,8 @@ export class LoggedIn {
       linkAudience: this.#linkAudience(), hostName: nameOf(room.host_id), music: { ...music, alone: !this.client.connected }, tracks: this.tracks,
     });
     this.media.update(music, title);
-    const news = this.playback.next({ ...music, position: this.conductor.position(), hostName: nameOf(room.host_id) });
+    // While one comes in, what is on is not known yet.
+    const news = this.conductor.link && this.playback.next({ ...music, position: this.conductor.position(), hostName: nameOf(room.host_id) });
     if (news) announce(news);
     document.title = music.song && music.playing ? `${music.song.title} · ${title}` : `${title} · Tutti`;
   }
