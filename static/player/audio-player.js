@@ -1,3 +1,4 @@
+import { Mp3Stream } from './mp3-stream.js';
 import { NotReadable, PlaybackBlocked, PlayerError } from './player.js';
 import { download } from './source.js';
 
@@ -7,6 +8,9 @@ const LOAD_TIMEOUT_MS = 10_000;
 const SEEK_TIMEOUT_MS = 4_000;
 /** What a browser says of the end and of what can be reached may differ by so much. */
 const UNREACHED_S = 0.5;
+/** From its beginning, every file is played at its place. */
+const BEGINNING_S = 0.05;
+const SLOW = 'This song takes too long to load. The place it comes from does not answer.';
 export const STOPPED = 'The song stopped coming. The place it comes from sends nothing any more.';
 
 /**
@@ -43,6 +47,14 @@ export class AudioPlayer {
     /** The address of a song that had to be fetched as a whole. */
     this.whole = '';
     this.fetching = new AbortController();
+    /** A song whose frames are counted here. @type {Mp3Stream | null} */
+    this.stream = null;
+    /** When all of the song has come, if that is to be known. @type {Promise<void> | undefined} */
+    this.rest = undefined;
+    /** Whether the browser guesses where in the file a place is. */
+    this.guesses = false;
+    /** Whether it has gone to a place other than the beginning. */
+    this.jumped = false;
     this.address = '';
     // With the pitch kept, Chromium plays at 1.00 and jumps now and then; bent by a percent, nobody hears the pitch.
     element.preservesPitch = false;
@@ -64,7 +76,9 @@ export class AudioPlayer {
     this.#release();
     if (!song.audio_url) throw new PlayerError('This song comes without an address to play from.', { lasting: true });
     this.address = song.audio_url;
-    await this.#open(song.audio_url, load);
+    if (!song.live) await this.#openStream(from, load);
+    if (load !== this.loads) return;
+    await this.#open(this.stream?.url ?? song.audio_url, load);
     if (load !== this.loads) return;
     this.reached = this.#reachOf();
     if (this.reached !== 'anywhere') await this.#fetchWhole(load);
@@ -77,9 +91,41 @@ export class AudioPlayer {
   /** @param {number} from seconds @param {number} load */
   async #cue(from, load) {
     const { element } = this;
+    this.jumped = from > BEGINNING_S;
     element.currentTime = Math.min(from, element.duration);
     if (await settled(element, ['seeked'], LOAD_TIMEOUT_MS) === 'seeked' || load !== this.loads) return;
     throw new PlayerError(element.error ? wordsFor(element.error) : STOPPED);
+  }
+
+  /** Finds out whether the song is one whose frames have to be counted. @param {number} from seconds @param {number} load */
+  async #openStream(from, load) {
+    const { signal } = this.fetching;
+    const stream = await this.#hasten(Mp3Stream.open(this.element, this.address, signal, () => { this.cameAt = performance.now(); }));
+    if (load !== this.loads) return;
+    if (typeof stream === 'string') {
+      this.guesses = stream === 'rough';
+      return;
+    }
+    this.stream = stream;
+    this.rest = stream.whole;
+    await this.#hasten(stream.covers(from));
+  }
+
+  /** Waits for what is coming, and not for what does not. @template T @param {Promise<T>} wanted @returns {Promise<T>} */
+  async #hasten(wanted) {
+    const startedAt = performance.now();
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setInterval(() => {
+        if (performance.now() - Math.max(startedAt, this.cameAt) > LOAD_TIMEOUT_MS) reject(new PlayerError(SLOW));
+      }, 1000);
+    });
+    try {
+      return /** @type {T} */ (await Promise.race([wanted, late]));
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   /** @param {string} address @param {number} load */
@@ -91,7 +137,7 @@ export class AudioPlayer {
     if (load !== this.loads || outcome === 'canplay') return;
     throw new PlayerError(outcome === 'error'
       ? wordsFor(element.error)
-      : 'This song takes too long to load. The place it comes from does not answer.');
+      : SLOW);
   }
 
   /** What a server without byte ranges sends has no end, or one that cannot be jumped to. @returns {import('./player.js').Reach} */
@@ -120,8 +166,12 @@ export class AudioPlayer {
     this.reached = 'anywhere';
     this.fetching.abort();
     this.fetching = new AbortController();
-    if (this.whole) URL.revokeObjectURL(this.whole);
+    for (const url of [this.whole, this.stream?.url]) if (url) URL.revokeObjectURL(url);
     this.whole = '';
+    this.stream = null;
+    this.rest = undefined;
+    this.guesses = false;
+    this.jumped = false;
   }
 
   unload() {
@@ -136,6 +186,8 @@ export class AudioPlayer {
 
   reach() { return this.reached; }
 
+  rough() { return this.jumped && (this.guesses || (this.stream?.mixed ?? false)); }
+
   /** What a station sends at this moment, not what was kept when it was paused. */
   async rejoin() {
     const load = ++this.loads;
@@ -146,7 +198,10 @@ export class AudioPlayer {
 
   position() { return this.element.currentTime; }
 
-  duration() { return Number.isFinite(this.element.duration) ? this.element.duration : null; }
+  duration() {
+    const seconds = this.stream?.duration ?? this.element.duration;
+    return Number.isFinite(seconds) ? seconds : null;
+  }
 
   paused() { return this.element.paused; }
 
@@ -168,6 +223,7 @@ export class AudioPlayer {
 
   /** @param {number} seconds */
   async seek(seconds) {
+    this.jumped = seconds > BEGINNING_S;
     this.element.currentTime = Math.max(0, seconds);
     await settled(this.element, ['seeked'], SEEK_TIMEOUT_MS);
     if (this.starved()) await settled(this.element, ['canplay'], SEEK_TIMEOUT_MS);

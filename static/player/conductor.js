@@ -30,6 +30,7 @@ import { PlayerError, songKey } from './player.js';
  * @property {string} problem why the song cannot be played here, or not yet, in words
  * @property {boolean} retrying whether a song that failed is tried again by itself
  * @property {import('./player.js').Reach} reach which places of the song can be gone to
+ * @property {boolean} rough whether the place that is heard here is only roughly known
  * @property {boolean} playing whether the room plays
  * @property {boolean} buffering
  * @property {boolean} blocked whether the browser wants a tap first
@@ -44,6 +45,8 @@ import { PlayerError, songKey } from './player.js';
  */
 
 const PULSE_MS = 250;
+/** Where the place of a file is guessed, what the player tells of it says nothing: it may be off by so much and more. */
+const ROUGH_MS = 1000;
 const JUMP = 0.05;
 const STARVED_MS = 600;
 /** Where nothing has come for so long, nothing comes by itself any more. */
@@ -206,7 +209,10 @@ export class Conductor {
   }
 
   /** @param {number | null} player milliseconds */
-  #error(player) { return player === null ? null : player + (this.link?.clock.uncertaintyMs || 0); }
+  #error(player) {
+    if (player === null) return null;
+    return Math.max(player + (this.link?.clock.uncertaintyMs || 0), this.deck.rough() ? ROUGH_MS : 0);
+  }
 
   #report() {
     const { clock } = this.link ?? {};
@@ -315,7 +321,7 @@ export class Conductor {
   view() {
     const { song, phase, problem, retrying } = this.deck;
     return {
-      song, phase, problem, retrying, reach: this.deck.reach(),
+      song, phase, problem, retrying, reach: this.deck.reach(), rough: this.deck.rough(),
       playing: this.timeline.playing || this.stalled,
       buffering: this.stalled || (this.starvedSince > 0 && this.timeline.playing),
       blocked: this.blocked && this.timeline.playing,

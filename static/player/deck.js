@@ -189,6 +189,9 @@ export class Deck {
     return (this.phase === 'ready' && this.player?.reach?.()) || 'anywhere';
   }
 
+  /** Whether nobody knows exactly which place of the song is heard here. */
+  rough() { return this.phase === 'ready' && (this.player?.rough?.() ?? false); }
+
   /** @param {number} volume from 0 to 1 @param {boolean} muted */
   setVolume(volume, muted) {
     this.players.webaudio.setVolume(volume, muted);

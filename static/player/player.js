@@ -36,6 +36,7 @@
  * @property {((error: PlayerError) => void) | null} [onBreak] told when a song that could play cannot go on
  * @property {() => number} [quietMs] for how long nothing of the song has come, milliseconds; Infinity where nothing has come yet
  * @property {() => Reach} [reach] which places of the song that could play can be gone to; without it: any
+ * @property {() => boolean} [rough] whether the place it tells may be wrong by more than can be heard; without it: no
  *
  * @typedef {'anywhere' | 'onward' | 'live'} Reach `onward`: the song plays from its beginning, and nobody can jump in it. `live`: there
  * are no places, only what is sent at this moment.

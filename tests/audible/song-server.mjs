@@ -1,6 +1,7 @@
 // A place that songs come from, with the faults that such places have. Without CORS a page may play them, and not read them: then it
 // takes `<audio>`. Who is to do which is told by what the browser calls itself.
 
+import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:http';
 import { wavFile } from './song.mjs';
 
@@ -14,19 +15,38 @@ const BYTES_S = 96_000;
  * @typedef {'dead' | 'hanging' | 'page' | number} Trouble all that is asked for ends so: a status, a web page, or nothing at all
  */
 
+/** How a song is written down: `bare` is without a note of how long it is. @typedef {'wav' | 'xing.mp3' | 'bare.mp3'} Kind */
+
+/** @param {Buffer} wav @param {Kind} kind @returns {Buffer} with a bit rate that changes from frame to frame */
+function encoded(wav, kind) {
+  const { stdout, error } = spawnSync('lame', ['--quiet', '-V4', ...(kind === 'bare.mp3' ? ['-t'] : []), '-', '-'], { input: wav, maxBuffer: 2 ** 28 });
+  if (error) throw error;
+  return stdout;
+}
+
 /** @param {Int16Array[]} songs */
 export async function songServer(songs) {
   const files = songs.map(wavFile);
+  /** @type {Map<string, Buffer>} */
+  const mp3s = new Map();
+  /** @param {number} song @param {Kind} kind */
+  const fileOf = (song, kind) => {
+    if (kind === 'wav') return files[song];
+    const key = `${song}.${kind}`;
+    const file = mp3s.get(key) ?? encoded(files[song], kind);
+    mp3s.set(key, file);
+    return file;
+  };
   /** @type {Trouble | null} */
   let trouble = null;
   /** @type {import('node:http').IncomingHttpHeaders[]} */
   const asked = [];
   const server = createServer((request, response) => {
     asked.push(request.headers);
-    const [, manner, song] = /^\/(ranges|whole|radio)\/(\d)\.wav(?:\?|$)/.exec(request.url ?? '') ?? [];
-    const file = files[Number(song)];
+    const [, manner, song, kind = 'wav'] = /^\/(ranges|whole|radio)\/(\d)\.(wav|xing\.mp3|bare\.mp3)(?:\?|$)/.exec(request.url ?? '') ?? [];
+    const file = files[Number(song)] && fileOf(Number(song), /** @type {Kind} */ (kind));
     const cors = request.headers['user-agent']?.includes('webaudio') ? { 'access-control-allow-origin': '*' } : {};
-    const headers = { 'content-type': 'audio/wav', 'cache-control': 'no-store', ...cors };
+    const headers = { 'content-type': kind === 'wav' ? 'audio/wav' : 'audio/mpeg', 'cache-control': 'no-store', ...cors };
     if (trouble === 'dead') return void request.socket.destroy();
     if (trouble === 'hanging') return;
     if (trouble === 'page') return void response.writeHead(200, { ...cors, 'content-type': 'text/html; charset=utf-8' }).end('<!doctype html>');
@@ -45,8 +65,8 @@ export async function songServer(songs) {
     host: `127.0.0.1:${port}`,
     /** What a browser has asked for, by what it calls itself. @param {string} agent */
     askedBy: (agent) => asked.filter((headers) => headers['user-agent'] === agent),
-    /** @param {number} song @param {Manner} [manner] */
-    address: (song, manner = 'ranges') => `http://127.0.0.1:${port}/${manner}/${song}.wav`,
+    /** @param {number} song @param {Manner} [manner] @param {Kind} [kind] */
+    address: (song, manner = 'ranges', kind = 'wav') => `http://127.0.0.1:${port}/${manner}/${song}.${kind}`,
     /** @param {Trouble | null} next */
     suffer(next) {
       trouble = next;
