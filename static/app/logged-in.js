@@ -3,6 +3,7 @@ import { AudioPlayer } from '../player/audio-player.js';
 import { Conductor } from '../player/conductor.js';
 import { songKey } from '../player/player.js';
 import { bundledTracks, songFromText } from '../player/songs.js';
+import { readTags } from '../player/tags.js';
 import { WebAudioPlayer } from '../player/web-audio-player.js';
 import { YouTubePlayer } from '../player/youtube-player.js';
 import { announce, complain, tell } from '../ui/announce.js';
@@ -399,7 +400,7 @@ export class LoggedIn {
         choose: (/** @type {Song} */ song) => {
           // Who chooses a song knows where it comes from.
           this.consent.give(song);
-          void this.conductor.choose(song);
+          void this.#play(song);
         },
         parse: (/** @type {string} */ text) => songFromText(text, location.origin),
       },
@@ -431,6 +432,14 @@ export class LoggedIn {
         if (sure) await this.client.transferHost(id);
       },
     };
+  }
+
+  /** @param {Song} song */
+  async #play(song) {
+    await this.conductor.choose(song);
+    // Of the server's own tracks it is known. Of another one the sound comes first.
+    const tags = this.tracks.includes(song) ? null : await readTags(song);
+    if (tags && !this.ended) this.conductor.name(song, tags);
   }
 
   async #copyLink() {

@@ -254,6 +254,14 @@ export class Conductor {
     await loaded;
   }
 
+  /** What a song that was chosen here calls itself. @param {Song} song @param {import('./anatomy/tags.js').Tags} tags */
+  name(song, tags) {
+    if (!this.driving || !this.deck.song || songKey(this.deck.song) !== songKey(song)) return;
+    this.deck.song = { ...this.deck.song, ...tags };
+    this.#speak();
+    this.#changed();
+  }
+
   /** What the player knows of a song that can be played goes into the song, and the room that waited for it goes on. @param {Player} player */
   #ready(player) {
     if (!this.driving) return;

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { wavHeader } from '../client/files.mjs';
 import { createRoom, register as newUser } from '../support/api.mjs';
 import { startTutti, unlimited } from '../support/server.mjs';
 import { arrive, byId, handOver, isTold, rowOf, startBrowser } from './people.mjs';
@@ -69,6 +70,16 @@ describe('small things', () => {
     const { host, guest, done } = await together();
     const listed = await host.page.textContent(`${byId('track')} >> nth=0 >> .time`);
     for (const { page } of [host, guest]) assert.equal(await page.textContent(byId('time-total')), listed);
+    await done();
+  });
+
+  test('a song from a link is called what its tags call it, by everybody', { timeout: STORY_MS }, async () => {
+    const { host, guest, done } = await together();
+    const song = Buffer.concat([wavHeader(8000, 1, 44 + 16_000), Buffer.alloc(16_000), Buffer.from('LIST\x14\0\0\0INFOINAM\x08\0\0\0Nachtzug')]);
+    for (const { page } of [host, guest]) await page.route('**/01%20track.wav', (route) => route.fulfill({ contentType: 'audio/wav', body: song }));
+    await host.page.fill(byId('song-link'), `${tutti.url}/01%20track.wav`);
+    await host.page.click(byId('play-link'));
+    for (const { page } of [host, guest]) await page.locator(byId('song-title')).filter({ hasText: 'Nachtzug' }).waitFor();
     await done();
   });
 
