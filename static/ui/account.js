@@ -2,6 +2,7 @@ import { openDialog } from './dialog.js';
 import { h } from './dom.js';
 import { formView, USERNAME_HINT } from './form.js';
 import { avatar } from './pictures.js';
+import { withUserText } from './user-text.js';
 
 /**
  * Who one is here, and the one thing about it that can be changed.
@@ -32,7 +33,7 @@ export function showAccount({ user, rename, explain }) {
   const dialog = openDialog(h('dialog', { class: 'dialog account', 'aria-labelledby': 'account-title', testid: 'account' },
     h('div', { class: 'account-head' }, picture.element,
       h('div', { class: 'account-who' },
-        h('h2', { id: 'account-title' }, user.name || user.username),
+        withUserText(h('h2', { id: 'account-title' }), user.name || user.username),
         h('p', { class: 'soft', testid: 'account-email' }, user.email ?? ''))),
     form.element));
 }

@@ -2,6 +2,7 @@ import { busy, h, keyed, setText } from './dom.js';
 import { confirmed } from './dialog.js';
 import { icon } from './icons.js';
 import { avatar } from './pictures.js';
+import { isolated, setUserText, withUserText } from './user-text.js';
 
 /**
  * @typedef {import('../core/types.js').Friend} Friend
@@ -85,8 +86,8 @@ function section(title, testid) {
 /** @param {PublicUser} user */
 function nameLines(user) {
   return h('span', { class: 'person-name' },
-    h('strong', {}, user.username),
-    user.name ? h('span', { class: 'soft' }, user.name) : null);
+    withUserText(h('strong'), user.username),
+    user.name ? withUserText(h('span', { class: 'soft' }), user.name) : null);
 }
 
 /** @param {FriendActions} actions @param {() => FriendsShown} shown */
@@ -108,7 +109,7 @@ function searchBox(actions, shown) {
     try {
       const users = await actions.search(text);
       // Answers may overtake each other; the last letter typed counts.
-      if (turn === asked) show(users, users.length ? '' : `Nobody is called “${text}”.`);
+      if (turn === asked) show(users, users.length ? '' : `Nobody is called “${isolated(text)}”.`);
     } catch (error) {
       if (turn === asked) actions.fail(error);
     }
@@ -173,7 +174,7 @@ function resultRow(first, actions, shown, again) {
       button.hidden = !open;
       setText(button, next.relationship === 'none' ? 'Ask' : 'Accept');
       button.setAttribute('aria-label', next.relationship === 'none'
-        ? `Ask ${next.username} to be friends` : `Accept ${next.username} as a friend`);
+        ? `Ask ${isolated(next.username)} to be friends` : `Accept ${isolated(next.username)} as a friend`);
       setText(state, next.relationship === 'friend' ? 'Friend' : next.relationship === 'request_sent' ? 'Asked' : '');
     },
   };
@@ -184,8 +185,8 @@ function requestRow(request, actions) {
   const { sender } = request;
   const picture = avatar();
   picture.update(sender.username);
-  const accept = h('button', { class: 'button small primary', type: 'button', testid: 'accept-request', 'aria-label': `Accept ${sender.username}` }, 'Accept');
-  const reject = h('button', { class: 'button small quiet', type: 'button', testid: 'reject-request', 'aria-label': `Decline ${sender.username}` }, 'Decline');
+  const accept = h('button', { class: 'button small primary', type: 'button', testid: 'accept-request', 'aria-label': `Accept ${isolated(sender.username)}` }, 'Accept');
+  const reject = h('button', { class: 'button small quiet', type: 'button', testid: 'reject-request', 'aria-label': `Decline ${isolated(sender.username)}` }, 'Decline');
   accept.addEventListener('click', () => busy(accept, () => actions.accept(request), actions.fail));
   reject.addEventListener('click', () => busy(reject, () => actions.reject(request), actions.fail));
   return {
@@ -200,7 +201,7 @@ function sentRow(request, actions) {
   const { receiver } = request;
   const picture = avatar();
   picture.update(receiver.username);
-  const withdraw = h('button', { class: 'button small quiet', type: 'button', testid: 'withdraw-request', 'aria-label': `Take back your request to ${receiver.username}` }, 'Take back');
+  const withdraw = h('button', { class: 'button small quiet', type: 'button', testid: 'withdraw-request', 'aria-label': `Take back your request to ${isolated(receiver.username)}` }, 'Take back');
   withdraw.addEventListener('click', () => busy(withdraw, () => actions.withdraw(request), actions.fail));
   return {
     element: h('li', { class: 'person', testid: 'request-sent', 'data-username': receiver.username },
@@ -222,7 +223,7 @@ function friendRow(first, actions, shown) {
   }, actions.fail));
   remove.addEventListener('click', async () => {
     const sure = await confirmed({
-      title: `Remove ${friend.username}?`,
+      title: `Remove ${isolated(friend.username)}?`,
       text: 'You will no longer see each other, or get into each other’s friends-only rooms.',
       yes: 'Remove',
     });
@@ -240,12 +241,12 @@ function friendRow(first, actions, shown) {
       const { currentRoom, roomName } = shown();
       const here = next.room_id !== null && next.room_id === currentRoom;
       picture.update(next.username);
-      setText(name, next.username);
+      setUserText(name, next.username);
       element.dataset.username = next.username;
       element.dataset.online = String(next.online);
       join.hidden = !next.room_id || here;
-      join.setAttribute('aria-label', `Join ${next.username}`);
-      remove.setAttribute('aria-label', `Remove ${next.username} from your friends`);
+      join.setAttribute('aria-label', `Join ${isolated(next.username)}`);
+      remove.setAttribute('aria-label', `Remove ${isolated(next.username)} from your friends`);
       setText(status, here ? 'Here with you' : next.room_id ? `In ${roomName(next.room_id)}` : next.online ? 'Online' : 'Offline');
     },
   };

@@ -1,6 +1,7 @@
 import { h, setText } from './dom.js';
 import { icon, wordmark } from './icons.js';
 import { avatar, byline, cover } from './pictures.js';
+import { isolated, setUserText } from './user-text.js';
 
 /**
  * @typedef {'rooms' | 'friends' | 'room'} Place
@@ -89,8 +90,8 @@ export function shell(actions, pages) {
       setText(badge, String(next.requests));
       friends.setAttribute('aria-label', next.requests ? `Friends, ${next.requests} asking` : 'Friends');
       picture.update(next.username || '?');
-      setText(name, next.username);
-      me.setAttribute('aria-label', `Your account, ${next.username}`);
+      setUserText(name, next.username);
+      me.setAttribute('aria-label', `Your account, ${isolated(next.username)}`);
       connection.hidden = !next.connection;
       setText(connection, next.connection);
       refusal.hidden = !next.refusal;
@@ -120,10 +121,10 @@ function dockView(actions) {
       element.hidden = !room;
       if (!room) return;
       picture.update(room.song);
-      setText(title, room.title);
+      setUserText(title, room.title);
       const by = byline(room.song);
-      setText(song, room.song ? `${room.playing ? 'Playing' : 'Paused'}: ${room.song.title}${by ? ` · ${by}` : ''}` : 'Nothing playing yet');
-      element.setAttribute('aria-label', `Back into ${room.title}`);
+      setText(song, room.song ? `${room.playing ? 'Playing' : 'Paused'}: ${isolated(room.song.title)}${by ? ` · ${isolated(by)}` : ''}` : 'Nothing playing yet');
+      element.setAttribute('aria-label', `Back into ${isolated(room.title)}`);
     },
   };
 }

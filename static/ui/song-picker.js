@@ -2,6 +2,7 @@ import { busy, h, keyed, setText } from './dom.js';
 import { icon } from './icons.js';
 import { byline, cover } from './pictures.js';
 import { length } from './dom.js';
+import { withUserText } from './user-text.js';
 
 /**
  * @typedef {import('../core/types.js').Song} Song
@@ -62,7 +63,7 @@ function trackRow(track, actions, current, keyOf) {
     onclick: () => actions.choose(track),
   },
   picture.element,
-  h('span', { class: 'track-text' }, h('strong', {}, track.title), h('span', { class: 'soft' }, byline(track))),
+  h('span', { class: 'track-text' }, withUserText(h('strong'), track.title), withUserText(h('span', { class: 'soft' }), byline(track))),
   h('span', { class: 'time' }, track.duration ? length(track.duration) : ''),
   h('span', { class: 'track-mark' }, icon('wave')));
   return { element: h('li', { 'data-key': keyOf(track) }, button), update() {} };

@@ -2,6 +2,7 @@ import { clock, h, length, setText } from './dom.js';
 import { icon } from './icons.js';
 import { findLateness } from './lateness.js';
 import { KEYS } from './room-keys.js';
+import { isolated } from './user-text.js';
 
 /**
  * @typedef {import('../player/conductor.js').View} MusicView
@@ -99,7 +100,7 @@ export function transportView(actions, device) {
       setText(total, music.reach === 'live' ? 'live' : music.duration ? length(music.duration) : '–:––');
       setText(hint, isHost
         ? (song ? REACH_WORDS[music.reach] : 'You lead this room. Choose something to play.')
-        : `${hostName} leads: play, pause and songs are up to them.`);
+        : `${isolated(hostName)} leads: play, pause and songs are up to them.`);
       hint.hidden = !hint.textContent;
       play.title = isHost ? `${doing} (Space or K; arrow keys go 5 seconds)` : hint.textContent ?? '';
       offset.update(music);
