@@ -24,6 +24,7 @@ import { friendActions } from './friend-actions.js';
 import { HostConsent } from './host-consent.js';
 import { Invitation } from './invitation.js';
 import { Names } from './names.js';
+import { peopleInRoom } from './people-in-room.js';
 import { PlaybackAnnouncer } from './playback-announcer.js';
 import { loudspeaker, watchLoudspeakers } from './loudspeaker.js';
 import { goTo, roomInPath, roomPath } from './path.js';
@@ -39,7 +40,6 @@ import { complaint, inWords, linkAudience, refusalInWords } from './words.js';
  */
 
 const TICK_MS = 200;
-const PEOPLE_SHOWN = 100;
 // In a crowd, every coming and going would drown what one wants to hear.
 const CROWD = 30;
 
@@ -197,7 +197,7 @@ export class LoggedIn {
     client.onUserJoined = (event) => this.#present(event, 'has come in');
     client.onUserLeft = (event) => this.#present(event, 'has left');
     client.onHostChanged = ({ host_id: id }) => {
-      tell(id === this.userId ? 'You lead the room now.' : `${this.names.of(id)} leads the room now.`);
+      tell(id === this.userId ? 'You lead the room now.' : `${isolated(this.names.of(id))} leads the room now.`);
     };
     client.onRoomLeft = ({ reason }) => {
       if (reason === 'moved') return;
@@ -217,7 +217,7 @@ export class LoggedIn {
   #present(event, what) {
     this.names.learn([event]);
     this.conductor.setAudience(event.participant_count);
-    if (event.participant_count <= CROWD) tell(`${this.names.of(event.user_id)} ${what}.`);
+    if (event.participant_count <= CROWD) tell(`${isolated(this.names.of(event.user_id))} ${what}.`);
     this.#show();
   }
 
@@ -517,12 +517,14 @@ export class LoggedIn {
       place: this.place, username, requests: directory.received.length, connection: this.refusal ? 'Not connected' : this.connection, refusal: this.refusal,
       room: room && { title: roomTitle(room, nameOf), song: music.song, playing: music.playing },
     });
-    this.rooms.update({ own: directory.own, friends: directory.open, nameOf, currentRoom, greeting: greeting(username) });
+    // Of the room one is in, more is known than the last look at all of them has shown.
+    const own = directory.own.map((each) => (each.room_id === currentRoom ? { ...each, ...room } : each));
+    this.rooms.update({ own, friends: directory.open, nameOf, currentRoom, greeting: greeting(username) });
     this.friends.update({
       friends: directory.friends, received: directory.received, sent: directory.sent, currentRoom,
       roomName: (id) => {
         const known = directory.room(id);
-        return known ? roomTitle(known, nameOf) : 'a room';
+        return known ? isolated(roomTitle(known, nameOf)) : 'a room';
       },
     });
     this.#showRoom();
@@ -542,28 +544,24 @@ export class LoggedIn {
       return;
     }
     const nameOf = (/** @type {string} */ id) => this.names.of(id);
-    const people = room.participants.map((id) => ({ id, name: nameOf(id), isHost: id === room.host_id, isSelf: id === userId }));
-    people.sort((a, b) => rank(a) - rank(b));
+    const people = peopleInRoom(room, this.directory.room(room.room_id), userId, nameOf);
     const title = roomTitle(room, nameOf);
     const music = this.conductor.view();
     this.room.update({
-      title, friendsOnly: room.is_friends_only, people: people.slice(0, PEOPLE_SHOWN), count: Math.max(room.participant_count, people.length),
+      title, friendsOnly: room.is_friends_only, people, count: Math.max(room.participant_count, people.length),
       linkAudience: this.#linkAudience(), hostName: nameOf(room.host_id), music: { ...music, alone: !this.client.connected }, tracks: this.tracks,
     });
     this.media.update(music, title);
     // While one comes in, what is on is not known yet.
     const news = this.conductor.link && this.playback.next({ ...music, position: this.conductor.position(), hostName: nameOf(room.host_id) });
     if (news) announce(news);
-    document.title = music.song && music.playing ? `${music.song.title} · ${title}` : `${title} · Tutti`;
+    document.title = music.song && music.playing ? `${isolated(music.song.title)} · ${isolated(title)}` : `${isolated(title)} · Tutti`;
   }
 }
-
-/** The host first, then oneself. @param {{isHost: boolean, isSelf: boolean}} person */
-function rank({ isHost, isSelf }) { return isHost ? 0 : isSelf ? 1 : 2; }
 
 /** @param {string} username */
 function greeting(username) {
   const hour = new Date().getHours();
   const words = hour < 5 ? 'Still up' : hour < 12 ? 'Good morning' : hour < 18 ? 'Good afternoon' : 'Good evening';
-  return username ? `${words}, ${username}.` : words;
+  return username ? `${words}, ${isolated(username)}.` : words;
 }

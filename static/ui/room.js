@@ -6,6 +6,7 @@ import { byline, songHue } from './pictures.js';
 import { songPicker } from './song-picker.js';
 import { stageView } from './stage.js';
 import { transportView, trimView } from './transport.js';
+import { plain, setUserText } from './user-text.js';
 
 /**
  * @typedef {import('../core/types.js').Song} Song
@@ -91,16 +92,16 @@ export function roomPage(actions, device) {
     /** @param {RoomShown} next */
     update(next) {
       const { music } = next;
-      setText(title, next.title);
-      title.title = next.title;
+      setUserText(title, next.title);
+      title.title = plain(next.title);
       if (kind.dataset.kind !== String(next.friendsOnly)) {
         kind.dataset.kind = String(next.friendsOnly);
         kind.replaceChildren(icon(next.friendsOnly ? 'lock' : 'open'), next.friendsOnly ? 'Friends only' : 'Open to all');
       }
       setText(audience, next.linkAudience);
       close.hidden = !music.isHost;
-      setText(songTitle, music.song?.title ?? (music.isHost ? 'What shall we hear?' : 'Nothing playing yet'));
-      setText(artists, music.song ? byline(music.song) || (music.phase === 'loading' ? 'loading…' : '') : '');
+      setUserText(songTitle, music.song?.title ?? (music.isHost ? 'What shall we hear?' : 'Nothing playing yet'));
+      setUserText(artists, music.song ? byline(music.song) || (music.phase === 'loading' ? 'loading…' : '') : '');
       setText(problem, music.problem);
       retry.hidden = !music.problem;
       unlock.hidden = !music.blocked && !music.asks;
@@ -110,7 +111,7 @@ export function roomPage(actions, device) {
       element.classList.toggle('room-hosting', music.isHost);
       element.classList.toggle('room-loading', music.phase === 'loading');
       element.style.setProperty('--song-hue', String(songHue(music.song)));
-      stage.update({ song: music.song, playing: music.playing && !music.blocked && music.phase === 'ready', people: next.people });
+      stage.update({ song: music.song, playing: music.playing && !music.blocked && music.phase === 'ready', people: next.people, count: next.count });
       transport.update(music, next.hostName);
       people.update(next.people, next.count, music.isHost);
       picker.update(next.tracks, music.song ? actions.keyOf(music.song) : '', actions.keyOf);

@@ -2,6 +2,7 @@ import { busy, h, keyed, setText } from './dom.js';
 import { formView } from './form.js';
 import { icon } from './icons.js';
 import { avatarStack, byline, cover } from './pictures.js';
+import { isolated, isVisible, plain, setUserText } from './user-text.js';
 
 /**
  * @typedef {import('../core/types.js').Room} Room
@@ -19,6 +20,9 @@ import { avatarStack, byline, cover } from './pictures.js';
  * @property {string} greeting
  * @property {string | null} currentRoom
  */
+
+/** More than a card has pictures for. */
+const STACKED = 8;
 
 /** @param {RoomActions} actions */
 export function roomsView(actions) {
@@ -134,22 +138,25 @@ function roomCard(first, place, actions, shown) {
       const name = roomTitle(next, nameOf);
       sleeve.update(next.current_song);
       element.classList.toggle('card-playing', next.playback_state.playing);
-      setText(title, name);
-      crowd.update(next.participants.map((id) => ({ id, name: nameOf(id) })));
+      setUserText(title, name);
+      crowd.update(next.participants.slice(0, STACKED).map((id) => ({ id, name: nameOf(id) })));
       setText(count, company(next.participant_count, nameOf(next.host_id)));
-      setText(song, next.current_song?.title ?? 'Nothing playing yet');
-      setText(by, byline(next.current_song));
+      setUserText(song, next.current_song?.title ?? 'Nothing playing yet');
+      setUserText(by, byline(next.current_song));
       setText(button, here ? 'Back in' : place === 'own' ? 'Go in' : 'Join');
       button.classList.toggle('primary', !here);
-      button.setAttribute('aria-label', `${here ? 'Back into' : 'Join'} ${name}`);
+      button.setAttribute('aria-label', `${here ? 'Back into' : 'Join'} ${isolated(name)}`);
     },
   };
 }
 
 /** @param {{name: string | null, host_id: string}} room @param {(userId: string) => string} nameOf */
-export function roomTitle(room, nameOf) { return room.name || `${nameOf(room.host_id)}’s room`; }
+export function roomTitle({ name, host_id: host }, nameOf) {
+  // Rooms of earlier versions may be called by blanks.
+  return name && isVisible(name) ? plain(name) : `${isolated(nameOf(host))}’s room`;
+}
 
 /** @param {number} count @param {string} host */
 function company(count, host) {
-  return count === 0 ? 'Nobody in it' : count === 1 ? host : `${host} and ${count - 1} more`;
+  return count === 0 ? 'Nobody in it' : count === 1 ? plain(host) : `${isolated(host)} and ${count - 1} more`;
 }

@@ -10,6 +10,7 @@ import { avatar, cover, hash } from './pictures.js';
  * @property {Song | null} song
  * @property {boolean} playing
  * @property {Person[]} people
+ * @property {number} count of all, more than are named in a crowd
  */
 
 const SEATS = 9;
@@ -30,7 +31,7 @@ export function stageView(position) {
   const element = h('div', { class: 'stage', 'aria-hidden': 'true' }, canvas,
     h('div', { class: 'disc' }, record.element, h('span', { class: 'grooves' }), h('span', { class: 'spindle' })), seats);
   /** @type {StageShown} */
-  let shown = { song: null, playing: false, people: [] };
+  let shown = { song: null, playing: false, people: [], count: 0 };
   let seed = 1;
   let level = 0;
   let drawn = -1;
@@ -61,14 +62,14 @@ export function stageView(position) {
       record.update(next.song);
       element.classList.toggle('stage-playing', next.playing);
       element.classList.toggle('stage-empty', !next.song);
-      seat(seats, next.people);
+      seat(seats, next.people, next.count);
     },
   };
 }
 
-/** @param {HTMLElement} seats @param {Person[]} people */
-function seat(seats, people) {
-  const rest = people.length > SEATS ? people.length - (SEATS - 1) : 0;
+/** @param {HTMLElement} seats @param {Person[]} people @param {number} count */
+function seat(seats, people, count) {
+  const rest = count > SEATS ? count - Math.min(people.length, SEATS - 1) : 0;
   /** @type {Person[]} */
   const shown = rest ? people.slice(0, SEATS - 1) : people;
   const all = rest ? [...shown, { id: 'rest', name: `+${rest}`, isHost: false, isSelf: false }] : shown;
