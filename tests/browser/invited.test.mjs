@@ -67,7 +67,7 @@ describe('invited by a link', { timeout: 3 * STORY_MS }, () => {
     await focusIsOn(page, 'friend-search');
     await page.keyboard.type('ann');
     await page.click(byId('send-request'));
-    await isTold(sue, 'You asked ann to be friends.');
+    await page.waitForSelector(`${byId('toast')}:has-text("You asked ann")`);
     const { body: { requests } } = await host.get('/api/v1/friends/requests?type=received');
     await host.post('/api/v1/friends/accept', { request_id: requests[0].request_id });
     await page.waitForFunction(() => /^Kitchen disco is open to you now$/.test(document.querySelector('[data-testid="notice-title"]')?.textContent ?? ''));
