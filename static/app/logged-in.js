@@ -24,7 +24,7 @@ import { friendActions } from './friend-actions.js';
 import { HostConsent } from './host-consent.js';
 import { Invitation } from './invitation.js';
 import { Names } from './names.js';
-import { peopleInRoom } from './people-in-room.js';
+import { findInRoom, peopleInRoom } from './people-in-room.js';
 import { PlaybackAnnouncer } from './playback-announcer.js';
 import { loudspeaker, watchLoudspeakers } from './loudspeaker.js';
 import { goTo, roomInPath, roomPath } from './path.js';
@@ -423,6 +423,12 @@ export class LoggedIn {
       },
       close: async () => {
         if (this.client.roomId) await this.client.closeRoom(this.client.roomId);
+      },
+      find: async (/** @type {string} */ text) => {
+        const members = await findInRoom(this.client, text);
+        this.names.learn(members);
+        const { room, userId } = this.client;
+        return members.map(({ user_id: id }) => ({ id, name: this.names.of(id), isHost: id === room?.host_id, isSelf: id === userId }));
       },
       // The change of host says that it is done, here as everywhere.
       makeHost: async (/** @type {{id: string, name: string}} */ { id, name }) => {

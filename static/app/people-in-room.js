@@ -25,5 +25,29 @@ export function peopleInRoom(room, seen, userId, nameOf) {
   return people.sort((a, b) => rank(a) - rank(b));
 }
 
+/** More would not be read. */
+const MOST_FOUND = 100;
+/** Of a search, pages may be empty; so many are asked for at most. */
+const MOST_PAGES = 10;
+
+/**
+ * Those in a large room whose names have a part, also beyond those whom the room names.
+ * @param {import('../friend-room-client.js').FriendRoomClient} client
+ * @param {string} text
+ * @returns {Promise<import('../core/types.js').Member[]>}
+ */
+export async function findInRoom(client, text) {
+  /** @type {import('../core/types.js').Member[]} */
+  const found = [];
+  let cursor = '';
+  for (let page = 0; page < MOST_PAGES && found.length < MOST_FOUND && client.roomId; page += 1) {
+    const { members, next_cursor: next } = await client.getMembers(client.roomId, { q: text, cursor, limit: MOST_FOUND });
+    found.push(...members);
+    if (!next) break;
+    cursor = next;
+  }
+  return found;
+}
+
 /** @param {Person} person */
 function rank({ isHost, isSelf }) { return isHost ? 0 : isSelf ? 1 : 2; }

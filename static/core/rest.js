@@ -130,6 +130,18 @@ export class RestApi {
     return this.#call('GET', `/rooms/${encodeURIComponent(roomId)}`);
   }
 
+  /**
+   * Everybody in a room this user is in, a page at a time: a room itself names 500.
+   *
+   * @param {string} roomId
+   * @param {{ q?: string, cursor?: string, limit?: number }} [options] `q`: part of a username, in any case. `limit`: 1 to 500.
+   * @returns {Promise<{ members: T.Member[], participant_count: number, next_cursor: string | null }>} In order of joining; a page of a
+   *   search may be short, or empty, while others follow.
+   */
+  getMembers(roomId, { q = '', cursor = '', limit = 100 } = {}) {
+    return this.#call('GET', `/rooms/${encodeURIComponent(roomId)}/members?${new URLSearchParams({ q, cursor, limit: String(limit) })}`);
+  }
+
   /** @returns {Promise<T.Room[]>} Those this user is in. */
   async getRooms() {
     return (await this.#call('GET', '/rooms')).rooms;

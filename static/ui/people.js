@@ -7,10 +7,11 @@ import { isolated, plain, setUserText } from './user-text.js';
 
 /** From so many on a list is looked through, not read. */
 const MANY = 13;
+const TYPING_MS = 250;
 
 /**
  * Who is in the room.
- * @param {{makeHost: (person: Person) => Promise<void>, fail: (error: unknown) => void}} actions
+ * @param {{makeHost: (person: Person) => Promise<void>, find: (text: string) => Promise<Person[]>, fail: (error: unknown) => void}} actions
  */
 export function peopleView(actions) {
   /** @type {{people: Person[], count: number, amHost: boolean}} */
@@ -26,14 +27,30 @@ export function peopleView(actions) {
   });
   const search = h('div', { class: 'search-box', role: 'search', hidden: true }, icon('search'), input);
 
+  /** What the server has found of those who are not named, and for which words. @type {{wanted: string, people: Person[]}} */
+  let others = { wanted: '', people: [] };
+  let timer = 0;
+
   function show() {
     const { people, count } = shown;
     const wanted = search.hidden ? '' : folded(input.value.trim());
-    const found = wanted ? people.filter(({ name }) => folded(name).includes(wanted)) : people;
-    setText(note, wanted ? foundWords(found.length, people.length, count) : '');
+    const known = new Set(people.map(({ id }) => id));
+    const beyond = wanted && wanted === others.wanted ? others.people.filter(({ id }) => !known.has(id)) : [];
+    const found = wanted ? [...people.filter(({ name }) => folded(name).includes(wanted)), ...beyond] : people;
+    setText(note, wanted ? foundWords(found.length, wanted === others.wanted ? count : people.length, count) : '');
     keyed(list, found, (person) => person.id, (person) => row(person, actions, () => shown.amHost));
   }
-  input.addEventListener('input', show);
+  input.addEventListener('input', () => {
+    show();
+    clearTimeout(timer);
+    const text = input.value.trim();
+    const wanted = folded(text);
+    if (!wanted || shown.count <= shown.people.length) return;
+    timer = setTimeout(() => actions.find(text).then((people) => {
+      others = { wanted, people };
+      show();
+    }, actions.fail), TYPING_MS);
+  });
   input.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape') return;
     input.value = '';
@@ -54,7 +71,7 @@ export function peopleView(actions) {
       else list.removeAttribute('tabindex');
       alone.hidden = count > 1;
       more.hidden = count <= people.length;
-      setText(more, `and ${count - people.length} more. Of so many, ${people.length} are named here.`);
+      setText(more, `and ${count - people.length} more. Of so many, ${people.length} are named here; the others can be found by name.`);
       show();
     },
   };

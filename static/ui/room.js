@@ -22,6 +22,7 @@ import { plain, setUserText } from './user-text.js';
  * @property {() => Promise<void>} leave
  * @property {() => Promise<void>} close
  * @property {(person: Person) => Promise<void>} makeHost
+ * @property {(text: string) => Promise<Person[]>} find those in the room with such a name
  * @property {(error: unknown) => void} fail
  * @property {(song: Song) => string} keyOf
  *

@@ -71,12 +71,23 @@ describe('a crowd', { timeout: 3 * STORY_MS }, () => {
     const rows = page.locator(byId('participant'));
     assert.equal(await page.textContent('#people-title'), `${ALL} together`);
     assert.equal(await rows.count(), NAMED);
-    assert.equal(await page.textContent(byId('people-more')), `and ${ALL - NAMED} more. Of so many, ${NAMED} are named here.`);
+    assert.equal(await page.textContent(byId('people-more')), `and ${ALL - NAMED} more. Of so many, ${NAMED} are named here; the others can be found by name.`);
     assert.equal(await page.locator('.seat').last().textContent(), `+${ALL - 8}`);
 
+    /** Whom the server would find, of all. @type {string[]} */
+    const asked = [];
+    await page.route('**/members?*', (route) => {
+      const q = new URL(route.request().url()).searchParams.get('q') ?? '';
+      asked.push(q);
+      const members = Array.from({ length: ALL }, (_, number) => guest(number)).filter(({ username }) => username.includes(q.toLowerCase()));
+      return route.fulfill({ json: { members, participant_count: ALL, next_cursor: null } });
+    });
     await page.fill(byId('people-search'), 'GUEST.49');
-    await page.waitForFunction((count) => document.querySelectorAll('[data-testid="participant"]').length === count, 8);
-    assert.equal(await page.textContent(byId('people-note')), `8 found among the ${NAMED} who are named.`);
+    await page.waitForFunction((count) => document.querySelectorAll('[data-testid="participant"]').length === count, 10);
+    await page.waitForSelector(`${byId('people-note')}:text-is("10 found.")`);
+    await page.fill(byId('people-search'), 'guest.777');
+    await page.waitForSelector(rowOf('participant', 'guest.777'));
+    assert.deepEqual(asked, ['GUEST.49', 'guest.777']);
     await page.fill(byId('people-search'), 'nobody of this name');
     await page.waitForFunction(() => !document.querySelector('[data-testid="participant"]'));
     await page.keyboard.press('Escape');
