@@ -1,9 +1,8 @@
 import { DECODER_DELAY, Mp3Index, PREROLL_FRAMES } from './anatomy/mp3.js';
 import { Download } from './bytes.js';
 import { NotReadable, PlayerError } from './player.js';
+import { MOST_BYTES } from './source.js';
 
-/** Compressed, a song may take so much of a device. */
-const MOST_BYTES = 192 * 2 ** 20;
 /** What has no frame in its first bytes, tags left out, is no MP3 file. */
 const LOOK_BYTES = 2 ** 16;
 /** One frame may be there by chance. */

@@ -1,7 +1,7 @@
 import { NotReadable, PlayerError } from './player.js';
 
-/** As a whole, a song may take so much of a device. */
-const MOST_BYTES = 192 * 2 ** 20;
+/** As a whole, and compressed, a song may take so much of a device. */
+export const MOST_BYTES = 192 * 2 ** 20;
 
 /**
  * A whole song, for a server that gives out no parts of it.

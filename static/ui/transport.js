@@ -145,7 +145,7 @@ function offsetView() {
 function syncWords({ buffering, reach, rough, error, roomError, alone }) {
   if (buffering) return 'waiting for data…';
   if (reach === 'live') return 'live: each of you hears it as it arrives, some seconds apart';
-  if (rough) return 'the place in this file is only roughly known: each of you may hear another one';
+  if (rough) return 'the place in this file is only roughly known';
   if (error === null) return 'finding the beat…';
   if (error >= CLOSE_MS) return `${Math.round(error)} ms off, catching up…`;
   if (alone) return `playing on without a connection, ±${atLeastOne(error)} ms`;

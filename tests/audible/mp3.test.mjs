@@ -27,7 +27,7 @@ describe('MP3 files', () => {
       // The guest decodes it, and so is at the place of the samples themselves.
       const { host, guest } = await evening(t, await guestBrowser(t), { host: { init: UNDECODABLE }, link: files.address(0, manner, kind), lateByS: 2 });
       await together({ beyond: 2 });
-      for (const seconds of [101, 45]) {
+      for (const seconds of [70, 31]) {
         await host.page.fill(byId('seek'), String(seconds));
         await together({ beyond: seconds });
       }
