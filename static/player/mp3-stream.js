@@ -16,7 +16,6 @@ const PIECE_S = 10;
 const COVERED_S = 0.5;
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
-const ADTS_SYNC = 0xfff0;
 
 /** How exactly `<audio>` knows its place in a file, when it goes there. @typedef {'exact' | 'rough'} Precision */
 
@@ -36,7 +35,8 @@ export class Mp3Stream {
   #complete = () => {};
   #index = new Mp3Index();
   #bytes = new Uint8Array(0);
-  #source = new MediaSource();
+  /** @type {MediaSource | undefined} */
+  #source = undefined;
   /** @type {SourceBuffer | undefined} */
   #buffer = undefined;
   /** The frame that is appended next. */
@@ -98,13 +98,14 @@ export class Mp3Stream {
       const first = this.#file.received === chunk.length;
       // What has no end that is known is a station.
       if (!this.#file.bytes) return 'exact';
-      if (first && isAdts(chunk)) return 'rough';
+      if (first && isTimed(chunk)) return 'exact';
       if (first && this.#file.bytes <= MOST_BYTES) this.#bytes = new Uint8Array(this.#file.bytes);
       this.#take(chunk);
       if (this.#index.length >= SURE_FRAMES) return this.#bytes.length && Mp3Stream.supported ? 'mp3' : 'rough';
       if (this.#index.skipped > LOOK_BYTES) break;
     }
-    return 'exact';
+    // AAC without a container, for one.
+    return 'rough';
   }
 
   /** @param {Uint8Array} chunk */
@@ -115,7 +116,8 @@ export class Mp3Stream {
   }
 
   #begin() {
-    const source = this.#source;
+    const source = new MediaSource();
+    this.#source = source;
     this.url = URL.createObjectURL(source);
     source.addEventListener('sourceopen', () => {
       if (this.#buffer) return;
@@ -203,7 +205,7 @@ export class Mp3Stream {
   /** Does the next thing that there is to do, if nothing is being done. */
   #feed() {
     const [source, buffer] = [this.#source, this.#buffer];
-    if (!buffer || buffer.updating || source.readyState === 'closed' || this.#signal.aborted) return;
+    if (!source || !buffer || buffer.updating || source.readyState === 'closed' || this.#signal.aborted) return;
     const now = this.#element.currentTime;
     if (this.#jumped) {
       if (buffer.buffered.length) return void buffer.remove(0, Infinity);
@@ -242,15 +244,16 @@ export class Mp3Stream {
   }
 }
 
-/** Formats that tell the time of each of their parts. */
-const TIMED = /\.(wav|wave|flac|og[ga]|opus|m4[abr]|mp4|webm|weba|mka|aiff?|caf)$/i;
+/** What tells the time of each of its parts, by what the file is called and by how it begins: RIFF, Ogg, FLAC, MP4, Matroska, AIFF, CAF. */
+const TIMED_NAMES = /\.(wav|wave|flac|og[ga]|opus|m4[abr]|mp4|webm|weba|mka|aiff?|caf)$/i;
+const TIMED_BEGINNINGS = /^(RIFF|OggS|fLaC|....ftyp|\x1a\x45\xdf\xa3|FORM|caff)/s;
+
+/** @param {Uint8Array} bytes the first of a file */
+function isTimed(bytes) { return TIMED_BEGINNINGS.test(String.fromCharCode(...bytes.subarray(0, 8))); }
 
 /**
  * Of what no page may read, only the name may tell.
  * @param {string} address
  * @returns {Precision}
  */
-export function guess(address) { return TIMED.test(new URL(address, location.href).pathname) ? 'exact' : 'rough'; }
-
-/** AAC without a container, in which browsers guess places as well. @param {Uint8Array} bytes the first of a file */
-function isAdts(bytes) { return bytes.length > 1 && ((bytes[0] << 8 | bytes[1]) & 0xfff6) === ADTS_SYNC; }
+function guess(address) { return TIMED_NAMES.test(new URL(address, location.href).pathname) ? 'exact' : 'rough'; }
