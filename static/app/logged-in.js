@@ -24,7 +24,7 @@ import { friendActions } from './friend-actions.js';
 import { HostConsent } from './host-consent.js';
 import { Invitation } from './invitation.js';
 import { Names } from './names.js';
-import { findInRoom, peopleInRoom } from './people-in-room.js';
+import { PeopleInRoom } from './people-in-room.js';
 import { PlaybackAnnouncer } from './playback-announcer.js';
 import { loudspeaker, watchLoudspeakers } from './loudspeaker.js';
 import { goTo, roomInPath, roomPath } from './path.js';
@@ -79,6 +79,7 @@ export class LoggedIn {
     /** The room of a link that has not let this user in. @type {Invitation | null} */
     this.invitation = null;
     this.client = this.#connectedClient(session);
+    this.people = new PeopleInRoom(this.client, (members) => this.names.learn(members));
     fetchPicturesWith((address) => this.client.getImage(address));
     this.directory = new Directory(this.client, () => this.#learned(), (error) => this.#stale(error));
     const fail = (/** @type {unknown} */ error) => complain(inWords(error));
@@ -178,7 +179,10 @@ export class LoggedIn {
     });
     client.onConnectionChange = (state) => {
       this.connection = CONNECTION_WORDS[state] ?? '';
-      if (state === 'connected') this.refusal = '';
+      if (state === 'connected') {
+        this.refusal = '';
+        this.people?.forget();
+      }
       this.#show();
       // Where the first attempt failed, this is how the wanted place is reached after all.
       if (state === 'connected') setTimeout(() => void this.#arrive());
@@ -195,7 +199,10 @@ export class LoggedIn {
     };
     client.onRoomTiming = (timing) => this.conductor.setTiming(timing);
     client.onUserJoined = (event) => this.#present(event, 'has come in');
-    client.onUserLeft = (event) => this.#present(event, 'has left');
+    client.onUserLeft = (event) => {
+      this.people.left(event.user_id);
+      this.#present(event, 'has left');
+    };
     client.onHostChanged = ({ host_id: id }) => {
       tell(id === this.userId ? 'You lead the room now.' : `${isolated(this.names.of(id))} leads the room now.`);
     };
@@ -425,10 +432,13 @@ export class LoggedIn {
         if (this.client.roomId) await this.client.closeRoom(this.client.roomId);
       },
       find: async (/** @type {string} */ text) => {
-        const members = await findInRoom(this.client, text);
-        this.names.learn(members);
-        const { room, userId } = this.client;
-        return members.map(({ user_id: id }) => ({ id, name: this.names.of(id), isHost: id === room?.host_id, isSelf: id === userId }));
+        const isComplete = await this.people.find(text);
+        this.#show();
+        return isComplete;
+      },
+      listMore: async () => {
+        await this.people.more();
+        this.#show();
       },
       // The change of host says that it is done, here as everywhere.
       makeHost: async (/** @type {{id: string, name: string}} */ { id, name }) => {
@@ -550,7 +560,7 @@ export class LoggedIn {
       return;
     }
     const nameOf = (/** @type {string} */ id) => this.names.of(id);
-    const people = peopleInRoom(room, this.directory.room(room.room_id), userId, nameOf);
+    const people = this.people.of(room, this.directory.room(room.room_id), userId, nameOf);
     const title = roomTitle(room, nameOf);
     const music = this.conductor.view();
     this.room.update({

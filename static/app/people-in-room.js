@@ -1,52 +1,99 @@
 /**
  * @typedef {import('../core/types.js').Room} Room
+ * @typedef {import('../core/types.js').Member} Member
  * @typedef {import('../ui/stage.js').Person} Person
  */
 
-/**
- * Those in a room who can be named: its host first, then oneself, then the others in the order in which they came. The server names the
- * first 500 and counts all; the host and oneself are there in any case.
- *
- * @param {Room} room
- * @param {Room | undefined} seen the same room as the list of rooms has named it last: it names others once some have left
- * @param {string | null} userId
- * @param {(userId: string) => string} nameOf
- * @returns {Person[]}
- */
-export function peopleInRoom(room, seen, userId, nameOf) {
-  const { host_id: host, participants, participant_count: count } = room;
-  const ids = new Set(participants);
-  if (userId) ids.add(userId);
-  for (const id of seen?.participants ?? []) {
-    if (ids.size >= count) break;
-    ids.add(id);
-  }
-  const people = [...ids].map((id) => ({ id, name: nameOf(id), isHost: id === host, isSelf: id === userId }));
-  return people.sort((a, b) => rank(a) - rank(b));
-}
-
-/** More would not be read. */
-const MOST_FOUND = 100;
+/** Members a page: the most the server lists at once. */
+const PAGE = 500;
 /** Of a search, pages may be empty; so many are asked for at most. */
-const MOST_PAGES = 10;
+const SEARCH_PAGES = 10;
 
 /**
- * Those in a large room whose names have a part, also beyond those whom the room names.
- * @param {import('../friend-room-client.js').FriendRoomClient} client
- * @param {string} text
- * @returns {Promise<import('../core/types.js').Member[]>}
+ * The people in the room. The server names the first 500 with the room's state and counts everybody; the others are listed by
+ * page and found by name, and kept until they leave, the room changes, or events may have been missed.
  */
-export async function findInRoom(client, text) {
-  /** @type {import('../core/types.js').Member[]} */
-  const found = [];
-  let cursor = '';
-  for (let page = 0; page < MOST_PAGES && found.length < MOST_FOUND && client.roomId; page += 1) {
-    const { members, next_cursor: next } = await client.getMembers(client.roomId, { q: text, cursor, limit: MOST_FOUND });
-    found.push(...members);
-    if (!next) break;
-    cursor = next;
+export class PeopleInRoom {
+  /** Members whom the room's state may not name. @type {Set<string>} */
+  #listed = new Set();
+  #roomId = '';
+  #cursor = '';
+  /** Changes when what is listed may be wrong: answers of before do not count. */
+  #epoch = 0;
+
+  /**
+   * @param {import('../friend-room-client.js').FriendRoomClient} client
+   * @param {(members: Member[]) => void} learn what they are called
+   */
+  constructor(client, learn) {
+    this.client = client;
+    this.learn = learn;
   }
-  return found;
+
+  /** After events may have been missed: some of those who were listed may have left. */
+  forget() {
+    this.#listed.clear();
+    this.#cursor = '';
+    this.#epoch += 1;
+  }
+
+  /** @param {string} userId */
+  left(userId) { this.#listed.delete(userId); }
+
+  /**
+   * The host first, then oneself, then the others in the order in which they became known.
+   * @param {Room} room
+   * @param {Room | undefined} seen the same room as the list of rooms has named it last: it names others once some have left
+   * @param {string | null} userId
+   * @param {(userId: string) => string} nameOf
+   * @returns {Person[]}
+   */
+  of(room, seen, userId, nameOf) {
+    const { room_id: id, host_id: host, participants, participant_count: count } = room;
+    if (id !== this.#roomId) {
+      this.#roomId = id;
+      this.forget();
+    }
+    const ids = new Set(participants);
+    if (userId) ids.add(userId);
+    for (const other of [...this.#listed, ...seen?.participants ?? []]) {
+      if (ids.size >= count) break;
+      ids.add(other);
+    }
+    const people = [...ids].map((other) => ({ id: other, name: nameOf(other), isHost: other === host, isSelf: other === userId }));
+    return people.sort((a, b) => rank(a) - rank(b));
+  }
+
+  /** Lists the next page of all. */
+  async more() {
+    const next = await this.#list('', this.#cursor);
+    if (next !== undefined) this.#cursor = next ?? '';
+  }
+
+  /**
+   * Lists those whose names contain a text.
+   * @param {string} text
+   * @returns {Promise<boolean>} false where there may be more of them
+   */
+  async find(text) {
+    /** @type {string | null | undefined} */
+    let cursor = '';
+    for (let page = 0; page < SEARCH_PAGES; page += 1) {
+      cursor = await this.#list(text, cursor);
+      if (!cursor) return true;
+    }
+    return false;
+  }
+
+  /** @param {string} q @param {string} cursor @returns {Promise<string | null | undefined>} where the next page begins; undefined if nothing counts any more */
+  async #list(q, cursor) {
+    const epoch = this.#epoch;
+    const { members, next_cursor: next } = await this.client.getMembers(this.#roomId, { q, cursor, limit: PAGE });
+    if (epoch !== this.#epoch) return undefined;
+    this.learn(members);
+    for (const { user_id: id } of members) this.#listed.add(id);
+    return next;
+  }
 }
 
 /** @param {Person} person */

@@ -10,15 +10,22 @@ const MANY = 13;
 const TYPING_MS = 250;
 
 /**
- * Who is in the room.
- * @param {{makeHost: (person: Person) => Promise<void>, find: (text: string) => Promise<Person[]>, fail: (error: unknown) => void}} actions
+ * @typedef {object} PeopleActions
+ * @property {(person: Person) => Promise<void>} makeHost
+ * @property {(text: string) => Promise<boolean>} find has those shown whose names contain the text; false where there may be more of them
+ * @property {() => Promise<void>} listMore has more people shown
+ * @property {(error: unknown) => void} fail
  */
+
+/** Who is in the room. @param {PeopleActions} actions */
 export function peopleView(actions) {
   /** @type {{people: Person[], count: number, amHost: boolean}} */
   let shown = { people: [], count: 0, amHost: false };
   const title = h('h2', { id: 'people-title' });
   const list = h('ul', { class: 'people-list', 'aria-labelledby': 'people-title', testid: 'participants' });
-  const more = h('p', { class: 'soft', hidden: true, testid: 'people-more' });
+  const rest = h('span', { testid: 'people-rest' });
+  const more = h('button', { class: 'button small', type: 'button', testid: 'people-more' }, 'Show more');
+  const restRow = h('p', { class: 'row soft', hidden: true }, rest, more);
   const alone = h('p', { class: 'soft alone' }, 'It is better with someone. Copy the link to this room and send it to them.');
   const note = h('p', { class: 'soft', role: 'status', testid: 'people-note' });
   const input = h('input', {
@@ -27,30 +34,45 @@ export function peopleView(actions) {
   });
   const search = h('div', { class: 'search-box', role: 'search', hidden: true }, icon('search'), input);
 
-  /** What the server has found of those who are not named, and for which words. @type {{wanted: string, people: Person[]}} */
-  let others = { wanted: '', people: [] };
   let timer = 0;
+  let asked = 0;
+  /** For which text the server was asked, and whether all that it found are shown. */
+  let answer = { text: '', isComplete: true };
+
+  const wanted = () => (search.hidden ? '' : input.value.trim());
 
   function show() {
     const { people, count } = shown;
-    const wanted = search.hidden ? '' : folded(input.value.trim());
-    const known = new Set(people.map(({ id }) => id));
-    const beyond = wanted && wanted === others.wanted ? others.people.filter(({ id }) => !known.has(id)) : [];
-    const found = wanted ? [...people.filter(({ name }) => folded(name).includes(wanted)), ...beyond] : people;
-    setText(note, wanted ? foundWords(found.length, wanted === others.wanted ? count : people.length, count) : '');
+    const text = wanted();
+    const found = text ? people.filter(({ name }) => folded(name).includes(folded(text))) : people;
+    const all = count <= people.length || answer.text === text;
+    setText(note, !text ? '' : !all ? 'Looking…' : foundWords(found.length, count <= people.length || answer.isComplete));
+    restRow.hidden = Boolean(text) || count <= people.length;
+    setText(rest, `and ${count - people.length} more`);
     keyed(list, found, (person) => person.id, (person) => row(person, actions, () => shown.amHost));
+  }
+
+  /** The server finds those whom it has not named. */
+  async function look() {
+    const text = wanted();
+    const turn = ++asked;
+    if (!text || shown.count <= shown.people.length) return;
+    let isComplete = false;
+    try {
+      isComplete = await actions.find(text);
+    } catch (error) {
+      if (turn === asked) actions.fail(error);
+    }
+    if (turn !== asked) return;
+    answer = { text, isComplete };
+    show();
   }
   input.addEventListener('input', () => {
     show();
     clearTimeout(timer);
-    const text = input.value.trim();
-    const wanted = folded(text);
-    if (!wanted || shown.count <= shown.people.length) return;
-    timer = setTimeout(() => actions.find(text).then((people) => {
-      others = { wanted, people };
-      show();
-    }, actions.fail), TYPING_MS);
+    timer = setTimeout(() => void look(), TYPING_MS);
   });
+  more.addEventListener('click', () => busy(more, actions.listMore, actions.fail));
   input.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape') return;
     input.value = '';
@@ -58,7 +80,7 @@ export function peopleView(actions) {
   });
 
   return {
-    element: h('section', { class: 'panel people', 'aria-labelledby': 'people-title' }, title, search, note, list, more, alone),
+    element: h('section', { class: 'panel people', 'aria-labelledby': 'people-title' }, title, search, note, list, restRow, alone),
     /** @param {Person[]} people @param {number} count @param {boolean} amHost */
     update(people, count, amHost) {
       shown = { people, count, amHost };
@@ -70,8 +92,6 @@ export function peopleView(actions) {
       if (many) list.tabIndex = 0;
       else list.removeAttribute('tabindex');
       alone.hidden = count > 1;
-      more.hidden = count <= people.length;
-      setText(more, `and ${count - people.length} more. Of so many, ${people.length} are named here; the others can be found by name.`);
       show();
     },
   };
@@ -80,15 +100,15 @@ export function peopleView(actions) {
 /** Without regard to case. @param {string} text */
 function folded(text) { return plain(text).normalize('NFKC').toLowerCase(); }
 
-/** @param {number} found @param {number} named @param {number} count */
-function foundWords(found, named, count) {
-  const among = named < count ? ` among the ${named} who are named` : '';
-  return found ? `${found} found${among}.` : `Nobody of that name${among}.`;
+/** @param {number} found @param {boolean} isComplete whether all who were found are shown */
+function foundWords(found, isComplete) {
+  if (!isComplete) return `${found} found so far. A longer text finds the others.`;
+  return found ? `${found} found.` : 'Nobody of that name is in the room.';
 }
 
 /**
  * @param {Person} first
- * @param {{makeHost: (person: Person) => Promise<void>, fail: (error: unknown) => void}} actions
+ * @param {PeopleActions} actions
  * @param {() => boolean} amHost
  */
 function row(first, actions, amHost) {
@@ -111,7 +131,7 @@ function row(first, actions, amHost) {
       if (key === drawn) return;
       drawn = key;
       person = next;
-      picture.update(next.name);
+      picture.update(plain(next.name));
       setUserText(name, next.name);
       setText(role, [next.isHost ? 'Host' : '', next.isSelf ? 'you' : ''].filter(Boolean).join(' · '));
       element.dataset.username = next.name;

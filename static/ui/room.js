@@ -22,7 +22,8 @@ import { plain, setUserText } from './user-text.js';
  * @property {() => Promise<void>} leave
  * @property {() => Promise<void>} close
  * @property {(person: Person) => Promise<void>} makeHost
- * @property {(text: string) => Promise<Person[]>} find those in the room with such a name
+ * @property {import('./people.js').PeopleActions['find']} find
+ * @property {import('./people.js').PeopleActions['listMore']} listMore
  * @property {(error: unknown) => void} fail
  * @property {(song: Song) => string} keyOf
  *
