@@ -101,6 +101,7 @@ describe('for everybody', { timeout: 4 * STORY_MS }, () => {
     await guest.joinRoom(new URL(page.url()).pathname.split('/').pop() ?? '');
     await page.waitForSelector(rowOf('participant', 'dan'));
     await press(page, rowButton('participant', 'dan', 'make-host'));
+    await press(page, byId('confirm-yes'));
     await isTold(who, 'dan leads the room now.');
     await focusIsOn(page, 'row of dan');
     await press(page, byId('leave-room'));

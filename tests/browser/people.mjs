@@ -40,6 +40,7 @@ export async function person(browser, address, username, options) {
   /** What broke in the page. @type {string[]} */
   const faults = [];
   page.on('pageerror', (error) => faults.push(error.message));
+  await page.addInitScript(rememberNews);
   await page.goto(address);
   return { username, browser, page, faults };
 }
@@ -125,7 +126,6 @@ export async function arrive(browser, user, path = '/', options = {}) {
     // Once: whoever logs out stays logged out.
     sessionStorage.setItem('arrived', 'yes');
   }, [JSON.stringify(user.session), user.url]);
-  await who.page.addInitScript(rememberNews);
   await who.page.goto(user.url + path);
   await who.page.waitForSelector(byId('account-open'));
   return who;
