@@ -49,6 +49,8 @@ export class AudioPlayer {
     this.fetching = new AbortController();
     /** A song whose frames are counted here. @type {Mp3Stream | null} */
     this.stream = null;
+    /** The address of a song that the browser did not take frame by frame: it is played from there. */
+    this.unstreamable = '';
     /** When all of the song has come, if that is to be known. @type {Promise<void> | undefined} */
     this.rest = undefined;
     /** Whether the browser guesses where in the file a place is. */
@@ -58,7 +60,10 @@ export class AudioPlayer {
     this.address = '';
     // With the pitch kept, Chromium plays at 1.00 and jumps now and then; bent by a percent, nobody hears the pitch.
     element.preservesPitch = false;
-    element.addEventListener('error', () => this.#break(wordsFor(element.error)));
+    element.addEventListener('error', () => {
+      if (this.stream) this.unstreamable = this.address;
+      this.#break(wordsFor(element.error));
+    });
     element.addEventListener('ended', () => { if (this.reached === 'live') this.#break('The station has stopped sending.'); });
     for (const name of ['progress', 'loadedmetadata']) element.addEventListener(name, () => { this.cameAt = performance.now(); });
   }
@@ -99,6 +104,8 @@ export class AudioPlayer {
 
   /** Finds out whether the song is one whose frames have to be counted. @param {number} from seconds @param {number} load */
   async #openStream(from, load) {
+    this.guesses = this.address === this.unstreamable;
+    if (this.guesses) return;
     const { signal } = this.fetching;
     const stream = await this.#hasten(Mp3Stream.open(this.element, this.address, signal, () => { this.cameAt = performance.now(); }));
     if (load !== this.loads) return;
