@@ -88,6 +88,8 @@ async function shoot(page, name, { size, scheme }) {
     await Promise.all(shown.map((image) => image.decode().catch(() => undefined)));
   });
   const file = `${name}-${size}-${scheme}.png`;
+  // What has just happened is no part of the page, and lies over its head.
+  await page.waitForFunction(() => !document.querySelector('.toast'));
   await page.screenshot({ path: join(FOLDER, file), animations: 'disabled', caret: 'hide' });
   console.log(file);
 }
