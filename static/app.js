@@ -5,7 +5,7 @@ import { complaint } from './app/words.js';
 import { complain, installAnnouncer, tell } from './ui/announce.js';
 import { keepFocus } from './ui/focus.js';
 import { authView } from './ui/auth.js';
-import { refuseFiles } from './ui/dropped-files.js';
+import { refuseDrops } from './ui/dropped-files.js';
 import { themeToggle } from './ui/shell.js';
 import { roomInPath } from './app/path.js';
 
@@ -62,6 +62,8 @@ onSessionElsewhere((session) => {
 });
 
 installAnnouncer(document.body);
-refuseFiles(() => complain('A file of your own cannot be played yet. Put it somewhere on the web, and paste its link.'));
+refuseDrops((what) => complain(what === 'file'
+  ? 'A file of your own cannot be played yet. Put it somewhere on the web, and paste its link.'
+  : 'To play this link in a room that you lead, drop or paste it into the field for links.'));
 keepFocus(document.body);
 show(loadSession());

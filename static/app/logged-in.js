@@ -319,10 +319,11 @@ export class LoggedIn {
 
   /** @param {{name: string, friendsOnly: boolean, maxParticipants: number | undefined}} plan */
   async #create({ name, friendsOnly, maxParticipants }) {
-    if (!await this.#mayLeave()) return;
+    if (!await this.#mayLeave()) return false;
     const room = await this.client.createRoom(name || null, friendsOnly, { maxParticipants });
     await this.#enter(room.room_id, 'You opened');
     this.#go('room', true);
+    return true;
   }
 
   /** Whether this user goes on to another room, where that costs something. */
@@ -332,7 +333,8 @@ export class LoggedIn {
     if (!room || (!others && !this.conductor.view().playing)) return true;
     const what = !others ? 'Nobody else is in it, so its music stops and it closes.'
       : isHost ? 'Its music goes on, and somebody else leads it.' : 'Its music goes on without you.';
-    return confirmed({ title: `Leave ${this.#roomTitle()}?`, text: `You can be in one room at a time. ${what}`, yes: 'Go on', kind: 'primary' });
+    const sure = await confirmed({ title: `Leave ${this.#roomTitle()}?`, text: `You can be in one room at a time. ${what}`, yes: 'Go on', kind: 'primary' });
+    return sure && !this.ended;
   }
 
   /** @param {string} roomId */

@@ -8,7 +8,7 @@ import { isolated, isVisible, plain, setUserText } from './user-text.js';
  * @typedef {import('../core/types.js').Room} Room
  *
  * @typedef {object} RoomActions
- * @property {(plan: {name: string, friendsOnly: boolean, maxParticipants: number | undefined}) => Promise<void>} create
+ * @property {(plan: {name: string, friendsOnly: boolean, maxParticipants: number | undefined}) => Promise<boolean>} create false where the user would rather stay
  * @property {(roomId: string) => Promise<void>} join
  * @property {(error: unknown) => void} fail
  * @property {import('./form.js').Explain} explain
@@ -79,7 +79,8 @@ function newRoom(actions) {
       return complaint;
     },
     submit: async ({ name: title, max_participants: limit }) => {
-      await actions.create({ name: title, friendsOnly: friendsOnly.checked, maxParticipants: limit ? Number(limit) : undefined });
+      const plan = { name: title, friendsOnly: friendsOnly.checked, maxParticipants: limit ? Number(limit) : undefined };
+      if (!await actions.create(plan)) return;
       form.clear();
       unfold(false);
     },

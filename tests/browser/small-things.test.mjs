@@ -1,6 +1,9 @@
 // What people met on an evening: keys, a phone on its side, a dropped file, a request that was answered, a room left by mistake.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { wavHeader } from '../client/files.mjs';
 import { createRoom, register as newUser } from '../support/api.mjs';
@@ -103,16 +106,30 @@ describe('small things', () => {
     await done();
   });
 
-  test('a file that is dropped does not take the page’s place', { timeout: STORY_MS }, async () => {
-    const { host, done } = await together();
-    const stayed = await host.page.evaluate(() => {
-      const dataTransfer = new DataTransfer();
-      dataTransfer.items.add(new File(['sound'], 'song.mp3', { type: 'audio/mpeg' }));
-      const drop = (/** @type {string} */ name) => document.body.dispatchEvent(new DragEvent(name, { dataTransfer, bubbles: true, cancelable: true }));
-      return [drop('dragover'), drop('drop')];
-    });
-    assert.deepEqual(stayed, [false, false], 'the browser would have opened it');
-    await host.page.waitForSelector(`${byId('toast-problem')}:has-text("cannot be played yet")`);
+  test('a file or a link that is dropped does not take the page’s place', { timeout: STORY_MS }, async (t) => {
+    const { host: { page }, done } = await together();
+    const folder = mkdtempSync(join(tmpdir(), 'tutti-drop.'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'song.html');
+    writeFileSync(file, '<h1>Out of the room</h1>');
+    const devtools = await page.context().newCDPSession(page);
+    /** As a hand does, from another program. @param {string} id where @param {object} data */
+    const drop = async (id, data) => {
+      await page.locator(byId(id)).scrollIntoViewIfNeeded();
+      const box = await page.locator(byId(id)).boundingBox();
+      assert.ok(box);
+      const at = { x: box.x + box.width / 2, y: box.y + box.height / 2, data: { items: [], dragOperationsMask: 1, ...data } };
+      for (const type of /** @type {const} */ (['dragEnter', 'dragOver', 'drop'])) await devtools.send('Input.dispatchDragEvent', { type, ...at });
+    };
+    const link = `${tutti.url}/tracks/a.opus`;
+    const asLink = { items: ['text/uri-list', 'text/plain'].map((mimeType) => ({ mimeType, data: link })) };
+    await drop('room-title', asLink);
+    await page.waitForSelector(`${byId('toast-problem')}:has-text("drop or paste it into the field")`);
+    await drop('song-link', asLink);
+    await page.waitForFunction(([where, text]) => /** @type {HTMLInputElement} */ (document.querySelector(where)).value === text, [byId('song-link'), link]);
+    await drop('song-link', { files: [file] });
+    await page.waitForSelector(`${byId('toast-problem')}:has-text("cannot be played yet")`);
+    assert.match(new URL(page.url()).pathname, /^\/room\//);
     await done();
   });
 
@@ -132,11 +149,14 @@ describe('small things', () => {
     const { host, guest, done } = await together();
     const { page } = host;
     await page.click(byId('nav-rooms'));
+    await page.fill(byId('room-name'), 'Elsewhere');
     await page.click(byId('create-room'));
     await page.waitForSelector(byId('confirm'));
     await page.click(byId('confirm-no'));
     // Nothing has changed, nor will anything be opened behind the back.
     await page.waitForSelector(byId('confirm'), { state: 'detached' });
+    assert.equal(await page.inputValue(byId('room-name')), 'Elsewhere');
+    await page.fill(byId('room-name'), '');
     await page.click(byId('dock'));
     await page.waitForSelector(rowOf('participant', 'bob'));
     await page.click(`${rowOf('participant', 'bob')} ${byId('make-host')}`);
