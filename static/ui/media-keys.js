@@ -1,5 +1,6 @@
 import { artworkAddress } from './artwork.js';
 import { byline } from './pictures.js';
+import { plain } from './user-text.js';
 
 /**
  * The keys of a headset or the system. The host leads with them; for everybody they show what is on.
@@ -37,7 +38,7 @@ export function mediaKeys(actions) {
         mediaSession.metadata = null;
         return;
       }
-      const words = { title: song.title, artist: byline(song), album: roomTitle };
+      const words = { title: plain(song.title), artist: plain(byline(song)), album: plain(roomTitle) };
       mediaSession.metadata = new MediaMetadata(words);
       void artworkAddress(song).then((src) => {
         if (src && key === shown) mediaSession.metadata = new MediaMetadata({ ...words, artwork: [{ src }] });

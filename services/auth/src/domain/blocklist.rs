@@ -65,9 +65,6 @@ const DIFFERENT_CHARS: usize = 4;
 /// The shortest part of a name that a password may not be made of.
 const SHORTEST_PART: usize = 3;
 
-/// Words of the list have at least so many letters.
-const SHORTEST_WORD: usize = 4;
-
 /// Every service's users think of its name.
 const SERVICE: &str = "tutti";
 
