@@ -455,7 +455,7 @@ export class Conductor {
     if (!sameSong || !jumped) return;
     this.follower.retarget();
     // The host has got it to play again, or wants to: whoever had failed need not wait for the next attempt.
-    if (this.deck.phase === 'failed') void this.deck.retry();
+    if (this.deck.problem) void this.deck.retry();
   }
 
   /** @param {Song | null} song */
