@@ -1,3 +1,4 @@
+import { BROKE_OFF } from './bytes.js';
 import { Mp3Stream } from './mp3-stream.js';
 import { NotReadable, PlaybackBlocked, PlayerError } from './player.js';
 import { download } from './source.js';
@@ -284,7 +285,7 @@ function settled(element, events, timeoutMs) {
 function wordsFor(error) {
   switch (error?.code) {
     case MediaError.MEDIA_ERR_NETWORK:
-      return 'The connection to where this song comes from broke off.';
+      return BROKE_OFF;
     case MediaError.MEDIA_ERR_DECODE:
       return 'This file is damaged, or in a format this browser cannot play.';
     default:

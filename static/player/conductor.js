@@ -28,7 +28,6 @@ import { PlayerError, songKey } from './player.js';
  * @property {Song | null} song
  * @property {import('./deck.js').SongPhase} phase
  * @property {string} problem why the song cannot be played here, or not yet, in words
- * @property {boolean} retrying whether a song that failed is tried again by itself
  * @property {import('./player.js').Reach} reach which places of the song can be gone to
  * @property {boolean} rough whether the place that is heard here is only roughly known
  * @property {boolean} playing whether the room plays
@@ -327,9 +326,9 @@ export class Conductor {
 
   /** @returns {View} */
   view() {
-    const { song, phase, problem, retrying } = this.deck;
+    const { song, phase, problem } = this.deck;
     return {
-      song, phase, problem, retrying, reach: this.deck.reach(), rough: this.deck.rough(),
+      song, phase, problem, reach: this.deck.reach(), rough: this.deck.rough(),
       playing: this.timeline.playing || this.stalled,
       buffering: this.stalled || (this.starvedSince > 0 && this.timeline.playing),
       blocked: this.blocked && this.timeline.playing,

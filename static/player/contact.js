@@ -10,15 +10,23 @@
 const YOUTUBE = 'www.youtube.com';
 
 /**
+ * Where a song is fetched from.
+ * @param {Song} song
+ * @returns {URL | null} null where it says nothing that a browser can read
+ */
+export function addressOf({ audio_url: address }) {
+  return address && URL.canParse(address, location.href) ? new URL(address, location.href) : null;
+}
+
+/**
  * Whom a browser has to ask for a song.
  * @param {Song} song
  * @returns {Contact | null} null where that is nobody but the server of this page
  */
-export function contactOf({ audio_url: address, youtube_video_id: video }) {
-  if (video) return { host: YOUTUBE, where: 'internet' };
-  if (!address || !URL.canParse(address, location.href)) return null;
-  const { origin, host, hostname } = new URL(address, location.href);
-  return origin === location.origin ? null : { host, where: whereIs(hostname) };
+export function contactOf(song) {
+  if (song.youtube_video_id) return { host: YOUTUBE, where: 'internet' };
+  const url = addressOf(song);
+  return !url || url.origin === location.origin ? null : { host: url.host, where: whereIs(url.hostname) };
 }
 
 /**

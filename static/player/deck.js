@@ -1,3 +1,4 @@
+import { addressOf } from './contact.js';
 import { explain, placeOf } from './diagnosis.js';
 import { NotDecodable, NotReadable, PlayerError } from './player.js';
 
@@ -209,6 +210,4 @@ export class Deck {
 }
 
 /** @param {Song} song */
-function originOf({ audio_url: address = '' }) {
-  return URL.canParse(address, location.href) ? new URL(address, location.href).origin : '';
-}
+function originOf(song) { return addressOf(song)?.origin ?? ''; }

@@ -1,3 +1,4 @@
+import { addressOf } from './contact.js';
 import { PlayerError } from './player.js';
 
 /** @typedef {import('./player.js').Song} Song @typedef {{ words: string, lasting: boolean }} Diagnosis */
@@ -16,10 +17,10 @@ const NO_SOUND = /^(text\/|image\/|application\/(json|xml|xhtml|pdf|zip|javascri
  * @param {boolean} broken whether it could be played before: then it is a song, and what cannot be seen says nothing new
  * @returns {Promise<Diagnosis>} `lasting`: another attempt would end the same way
  */
-export async function explain({ audio_url: address, youtube_video_id: video }, error, broken = false) {
+export async function explain(song, error, broken = false) {
   const known = { words: error.message, lasting: error.lasting };
-  if (video || !address || error.lasting) return known;
-  const url = addressOf(address);
+  if (song.youtube_video_id || !song.audio_url || error.lasting) return known;
+  const url = addressOf(song);
   if (!url) return { words: 'The address of this song is none that a browser can read.', lasting: true };
   if (url.protocol === 'http:' && location.protocol === 'https:' && !isLocal(url.hostname)) {
     return {
@@ -36,9 +37,7 @@ export async function explain({ audio_url: address, youtube_video_id: video }, e
  * @param {Song} song
  * @returns {string} a host, with its port where it is not the usual one
  */
-export function placeOf({ audio_url: address = '', youtube_video_id: video }) {
-  return video ? 'YouTube' : addressOf(address)?.host ?? '';
-}
+export function placeOf(song) { return song.youtube_video_id ? 'YouTube' : addressOf(song)?.host ?? ''; }
 
 /** @param {URL} url @param {Diagnosis} known @param {boolean} broken @returns {Promise<Diagnosis>} */
 async function ask(url, known, broken) {
@@ -94,9 +93,6 @@ function kindOf(type) {
 
 /** @param {string} type */
 function canPlay(type) { return typeof document === 'undefined' || document.createElement('audio').canPlayType(type) !== ''; }
-
-/** @param {string} address */
-function addressOf(address) { return URL.canParse(address, location.href) ? new URL(address, location.href) : null; }
 
 /** Browsers trust these without https. @param {string} host */
 function isLocal(host) { return host === 'localhost' || host.endsWith('.localhost') || host === '127.0.0.1' || host === '[::1]'; }

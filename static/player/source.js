@@ -1,3 +1,4 @@
+import { BROKE_OFF } from './bytes.js';
 import { NotReadable, PlayerError } from './player.js';
 
 /** As a whole, and compressed, a song may take so much of a device. */
@@ -19,8 +20,8 @@ export async function download(address, signal) {
     void answer.body?.cancel();
     return null;
   }
-  const whole = await answer.blob().catch(() => { throw new PlayerError('The connection to where this song comes from broke off.'); });
+  const whole = await answer.blob().catch(() => { throw new PlayerError(BROKE_OFF); });
   // Compressed on its way, it is as long as it is.
-  if (whole.size < bytes && !answer.headers.get('content-encoding')) throw new PlayerError('The connection to where this song comes from broke off.');
+  if (whole.size < bytes && !answer.headers.get('content-encoding')) throw new PlayerError(BROKE_OFF);
   return whole;
 }

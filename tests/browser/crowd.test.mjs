@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { closeConnections, connect, createRoom, register as newUser } from '../support/api.mjs';
+import { closeConnections, register as newUser } from '../support/api.mjs';
 import { startTutti, unlimited } from '../support/server.mjs';
-import { arrive, byId, rowOf, startBrowser } from './people.mjs';
+import { arrive, byId, hostOf, rowOf, startBrowser } from './people.mjs';
 
 const STORY_MS = 60_000;
 const NAMED = 500;
@@ -38,14 +38,6 @@ async function arriveAt(user, path, change) {
   return { ...who, says: (/** @type {string} */ event, /** @type {unknown} */ payload) => socket?.send(`42${JSON.stringify([event, payload])}`) };
 }
 
-/** @param {string} name */
-async function hostOf(name) {
-  const host = await newUser(tutti.url, name, { username: name });
-  const { room_id: id } = await createRoom(host);
-  await (await connect(host)).emit('join_room', { room_id: id });
-  return { id, path: `/room/${id}` };
-}
-
 const guest = (/** @type {number} */ number) => ({ user_id: `user_${number}`, username: `guest.${String(number).padStart(3, '0')}` });
 
 describe('a crowd', { timeout: 3 * STORY_MS }, () => {
@@ -61,7 +53,7 @@ describe('a crowd', { timeout: 3 * STORY_MS }, () => {
   });
 
   test('everybody who is named can be found, and all are counted', { timeout: STORY_MS }, async (t) => {
-    const room = await hostOf('lee');
+    const room = await hostOf(tutti.url, 'lee');
     const kay = await newUser(tutti.url, 'kay', { username: 'kay' });
     const who = await arriveAt(kay, room.path, (state) => {
       const members = [...state.members, ...Array.from({ length: NAMED - state.members.length }, (_, index) => guest(index))];
@@ -128,7 +120,7 @@ describe('a crowd', { timeout: 3 * STORY_MS }, () => {
   });
 
   test('no name reorders the page', { timeout: STORY_MS }, async () => {
-    const room = await hostOf('max');
+    const room = await hostOf(tutti.url, 'max');
     const nia = await newUser(tutti.url, 'nia', { username: 'nia' });
     const song = { title: `${RIGHT_TO_LEFT}3pm.song`, artists: [`one${RIGHT_TO_LEFT}`, 'two'], audio_url: '/tracks/window-seat.opus' };
     const who = await arriveAt(nia, room.path, (state) => ({
@@ -150,7 +142,7 @@ describe('a crowd', { timeout: 3 * STORY_MS }, () => {
   });
 
   test('a room that is called by blanks is called after its host', { timeout: STORY_MS }, async () => {
-    const room = await hostOf('oki');
+    const room = await hostOf(tutti.url, 'oki');
     const pia = await newUser(tutti.url, 'pia', { username: 'pia' });
     const { page, faults } = await arriveAt(pia, room.path, (state) => ({ ...state, name: '\u200B \u3164\u2800' }));
     assert.equal(await page.textContent(byId('room-title')), 'oki’s room');

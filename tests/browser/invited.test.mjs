@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { closeConnections, connect, createRoom, register as newUser } from '../support/api.mjs';
+import { closeConnections, register as newUser } from '../support/api.mjs';
 import { startTutti, unlimited } from '../support/server.mjs';
-import { arrive, byId, focusIsOn, isTold, logIn, person, register, startBrowser } from './people.mjs';
+import { arrive, byId, focusIsOn, hostOf, isTold, logIn, person, register, startBrowser } from './people.mjs';
 
 const STORY_MS = 60_000;
 
@@ -12,15 +12,6 @@ const STORY_MS = 60_000;
 let tutti;
 /** @type {import('playwright-core').Browser} */
 let browser;
-
-/** Somebody who has opened a room and stays in it. @param {string} name @param {Record<string, unknown>} settings */
-async function hostOf(name, settings) {
-  const host = await newUser(tutti.url, name, { username: name });
-  const room = await createRoom(host, settings);
-  const connection = await connect(host);
-  await connection.emit('join_room', { room_id: room.room_id });
-  return { host, path: `/room/${room.room_id}` };
-}
 
 describe('invited by a link', { timeout: 3 * STORY_MS }, () => {
   before(async () => {
@@ -35,7 +26,7 @@ describe('invited by a link', { timeout: 3 * STORY_MS }, () => {
   });
 
   test('a stranger with the link to a room for friends keeps it until it lets them in', { timeout: STORY_MS }, async () => {
-    const { host, path } = await hostOf('ann', { name: 'Kitchen disco', is_friends_only: true });
+    const { host, path } = await hostOf(tutti.url, 'ann', { name: 'Kitchen disco', is_friends_only: true });
     const sue = await person(browser, tutti.url + path, 'sue');
     const { page } = sue;
 
@@ -91,8 +82,8 @@ describe('invited by a link', { timeout: 3 * STORY_MS }, () => {
   });
 
   test('whoever copies a link is told whom it works for', { timeout: STORY_MS }, async () => {
-    const { host, path } = await hostOf('bea', { is_friends_only: true });
-    const open = await hostOf('cid', { is_friends_only: false });
+    const { host, path } = await hostOf(tutti.url, 'bea', { is_friends_only: true });
+    const open = await hostOf(tutti.url, 'cid', { is_friends_only: false });
     const uma = await newUser(tutti.url, 'uma', { username: 'uma' });
     await host.post('/api/v1/friends/request', { receiver_id: uma.user_id });
     await uma.post('/api/v1/friends/request', { receiver_id: host.user_id });

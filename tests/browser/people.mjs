@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
+import { connect, createRoom, register as newUser } from '../support/api.mjs';
 import { eventually } from '../support/eventually.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -54,6 +55,14 @@ export const agreedTo = (address, ...hosts) => ({
 });
 
 /** @typedef {Awaited<ReturnType<typeof person>>} Person */
+
+/** Somebody who has opened a room and stays in it. @param {string} address @param {string} username @param {Record<string, unknown>} [settings] */
+export async function hostOf(address, username, settings) {
+  const host = await newUser(address, username, { username });
+  const { room_id: id } = await createRoom(host, settings);
+  await (await connect(host)).emit('join_room', { room_id: id });
+  return { host, id, path: `/room/${id}` };
+}
 
 /** The host gives the lead away. @param {Page} page @param {string} username who gets it */
 export async function handOver(page, username) {

@@ -58,11 +58,13 @@ function soundOf(bytes) {
 function afterTags(bytes) {
   let at = 0;
   while (tag(bytes, at).startsWith('ID3') && at + 10 <= bytes.length) {
-    const [a, b, c, d] = bytes.subarray(at + 6, at + 10);
-    at += 10 + ((a & 0x7f) << 21 | (b & 0x7f) << 14 | (c & 0x7f) << 7 | (d & 0x7f));
+    at += 10 + synchsafe(bytes, at + 6);
   }
   return at;
 }
+
+/** The numbers of ID3 have seven bits a byte, so that they never look like a frame's header. @param {Uint8Array} bytes @param {number} at */
+export function synchsafe(bytes, at) { return bytes.subarray(at, at + 4).reduce((sum, byte) => sum * 128 + (byte & 0x7f), 0); }
 
 /** @param {Uint8Array} bytes @param {number} at @returns {string} the four letters there */
 export function tag(bytes, at) { return String.fromCharCode(...bytes.subarray(at, at + 4)); }

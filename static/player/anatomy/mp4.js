@@ -7,7 +7,7 @@ const HEADER_BYTES = 8;
 const MP3_SAMPLES = 1152;
 const AAC_TYPES = [0x40, 0x66, 0x67, 0x68];
 const MP3_TYPES = [0x69, 0x6b];
-const CONTAINERS = ['moov', 'trak', 'mdia', 'minf', 'stbl', 'moof', 'traf'];
+const CONTAINERS = { moov: 0, trak: 0, mdia: 0, minf: 0, stbl: 0, moof: 0, traf: 0 };
 
 /**
  * AAC, MP3 or ALAC in an MP4 file (ISO/IEC 14496-12 and 14496-14): as many frames as it lists, each as long as its codec makes them.
@@ -19,7 +19,7 @@ export function mp4Sound(bytes) {
   /** @type {{ channels: number, rate: number, samples: number } | null} */
   let codec = null;
   let frames = 0;
-  for (const { name, at } of boxes(view, bytes)) {
+  for (const { name, at } of boxes(bytes, CONTAINERS)) {
     if (name === 'stsd') {
       const next = codecOf(bytes, view, at);
       if (next === undefined) continue;
@@ -32,14 +32,19 @@ export function mp4Sound(bytes) {
   return codec && { channels: codec.channels, rate: codec.rate, seconds: (frames * codec.samples) / codec.rate };
 }
 
-/** @param {DataView} view @param {Uint8Array} bytes @returns {Generator<Box>} all that may matter, however deep */
-function* boxes(view, bytes) {
+/**
+ * @param {Uint8Array} bytes
+ * @param {Record<string, number>} containers the boxes to look into, each with the bytes that stand before what is in it
+ * @returns {Generator<Box>} all others, however deep
+ */
+export function* boxes(bytes, containers) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at + HEADER_BYTES <= bytes.length;) {
     const name = tag(bytes, at + 4);
     const short = view.getUint32(at);
     const size = short === 1 ? Number(view.getBigUint64(at + 8)) : short;
     const head = short === 1 ? 2 * HEADER_BYTES : HEADER_BYTES;
-    if (CONTAINERS.includes(name)) at += head;
+    if (Object.hasOwn(containers, name)) at += head + containers[name];
     else {
       yield { name, at: at + head, end: at + size };
       // To the end of the file, where it does not say.

@@ -1,4 +1,5 @@
-import { tag } from './measure.js';
+import { synchsafe, tag } from './measure.js';
+import { boxes } from './mp4.js';
 
 /**
  * What a file calls itself.
@@ -12,6 +13,8 @@ const MOST_ARTIST = 100;
 const MOST_ARTISTS = 8;
 /** Of pages and boxes that are looked at: names come early. */
 const MOST_PARTS = 1000;
+/** Of a text. */
+const MOST_BYTES = 2000;
 /** How each kind of tag calls them. */
 const TITLES = ['TITLE', 'TIT2', 'TT2', '\xa9nam', 'INAM'];
 const ARTISTS = ['ARTIST', 'TPE1', 'TP1', '\xa9ART', 'IART'];
@@ -54,9 +57,6 @@ const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byt
 
 /** @param {Uint8Array} bytes @param {string} [encoding] */
 const decode = (bytes, encoding = 'utf-8') => new TextDecoder(encoding).decode(bytes);
-
-/** Seven bits a byte. @param {Uint8Array} bytes @param {number} at */
-const synchsafe = (bytes, at) => bytes.subarray(at, at + 4).reduce((sum, byte) => sum * 128 + (byte & 0x7f), 0);
 
 /** id3.org, ID3v2.2.0, 2.3.0 and 2.4.0. @param {Uint8Array} file @returns {Generator<[string, string]>} */
 function* id3(file) {
@@ -136,7 +136,7 @@ function* comments(bytes) {
   at += 4;
   for (let entry = 0; entry < count && entry < MOST_PARTS; entry += 1) {
     const size = view.getUint32(at, true);
-    const text = decode(bytes.subarray(at + 4, Math.min(at + 4 + size, at + 2000)));
+    const text = decode(bytes.subarray(at + 4, at + 4 + Math.min(size, MOST_BYTES)));
     const equals = text.indexOf('=');
     if (equals > 0) yield [text.slice(0, equals).toUpperCase(), text.slice(equals + 1)];
     at += 4 + size;
@@ -151,7 +151,7 @@ function* info(bytes) {
     // What is within a list is read like what is beside it.
     if (tag(bytes, at) === 'LIST') at += 12;
     else {
-      if (tag(bytes, at).startsWith('I')) yield [tag(bytes, at), decode(bytes.subarray(at + 8, at + 8 + Math.min(size, 2000)))];
+      if (tag(bytes, at).startsWith('I')) yield [tag(bytes, at), decode(bytes.subarray(at + 8, at + 8 + Math.min(size, MOST_BYTES)))];
       at += 8 + size + (size & 1);
     }
   }
@@ -159,17 +159,7 @@ function* info(bytes) {
 
 /** @param {Uint8Array} bytes @returns {Generator<[string, string]>} */
 function* ilst(bytes) {
-  const view = viewOf(bytes);
-  for (let at = 0, parts = 0; at + 8 <= bytes.length && parts < MOST_PARTS; parts += 1) {
-    const name = tag(bytes, at + 4);
-    const size = view.getUint32(at);
-    if (['moov', 'udta', 'ilst'].includes(name)) at += 8;
-    // One of the boxes that say more of themselves before what is in them.
-    else if (name === 'meta') at += 12;
-    else {
-      if (name.startsWith('\xa9') && tag(bytes, at + 12) === 'data') yield [name, decode(bytes.subarray(at + 24, at + Math.min(size, 2000)))];
-      if (size < 8) return;
-      at += size;
-    }
+  for (const { name, at, end } of boxes(bytes, { moov: 0, udta: 0, meta: 4, ilst: 0 })) {
+    if (name.startsWith('\xa9') && tag(bytes, at + 4) === 'data') yield [name, decode(bytes.subarray(at + 16, Math.min(end, at + MOST_BYTES)))];
   }
 }
