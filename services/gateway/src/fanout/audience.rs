@@ -15,7 +15,7 @@ use tutti_proto::{
 use crate::{
     json, meters,
     socket::{
-        Carrier, Connection,
+        Connection, Line,
         packet::{Message, event_to_client},
     },
 };
@@ -37,7 +37,7 @@ struct Member {
     connection: Arc<Connection>,
     /// The connection's, here as well: a state goes to everybody a second or oftener, and each look elsewhere
     /// is memory that is not in the processor's cache.
-    carrier: Carrier,
+    line: Arc<Line>,
     hears: Hears,
 }
 
@@ -45,7 +45,7 @@ impl Member {
     fn new(connection: &Arc<Connection>, hears: Hears) -> Self {
         Self {
             connection: connection.clone(),
-            carrier: connection.carrier().clone(),
+            line: connection.line().clone(),
             hears,
         }
     }
@@ -284,10 +284,10 @@ impl<'a> Telling<'a> {
             return;
         };
         match happened {
-            Event::Snapshot(_) => member.carrier.send_state(self.message(happened)),
+            Event::Snapshot(_) => member.line.send_state(self.message(happened)),
             Event::StateSynced(_) => {
                 if self.from != Some(*id) {
-                    member.carrier.send_state(self.message(happened));
+                    member.line.send_state(self.message(happened));
                 }
             }
             Event::UserJoined(joined) => {

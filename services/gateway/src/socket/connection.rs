@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engineioxide::DisconnectReason;
 use serde_json::Value;
 use tutti_common::{
     clock::UnixMs,
@@ -10,7 +9,7 @@ use tutti_common::{
 };
 use tutti_proto::rooms;
 
-use super::{Carrier, packet::Message, session::Item};
+use super::{Line, packet::Message, session::Item};
 
 /// A connection. Sending to it never waits: one that does not read is closed, and its client comes back.
 pub(crate) struct Connection {
@@ -23,7 +22,7 @@ pub(crate) struct Connection {
     session: Mutex<SessionId>,
     room_id: Mutex<Option<String>>,
     measured: Mutex<Option<Measured>>,
-    carrier: Carrier,
+    line: Arc<Line>,
 }
 
 /// What a listener has measured.
@@ -39,7 +38,7 @@ pub(crate) struct Measured {
 }
 
 impl Connection {
-    pub(super) fn new(user: UserId, session: SessionId, carrier: Carrier) -> Arc<Self> {
+    pub(super) fn new(user: UserId, session: SessionId, line: Arc<Line>) -> Arc<Self> {
         let id = ConnectionId::new();
         Arc::new(Self {
             id,
@@ -49,7 +48,7 @@ impl Connection {
             session: Mutex::new(session),
             room_id: Mutex::new(None),
             measured: Mutex::new(None),
-            carrier,
+            line,
         })
     }
 
@@ -96,22 +95,22 @@ impl Connection {
 
     /// Sends what must not be missed, encoded and counted by the caller.
     pub(crate) fn send(&self, message: &Message) {
-        super::session::send(&self.carrier, message);
+        super::session::send(&self.line, message);
     }
 
     /// Sends an event that must not be missed.
     pub(crate) fn send_event(&self, name: &'static str, payload: &Value) {
-        super::session::send_event(&self.carrier, name, payload);
+        super::session::send_event(&self.line, name, payload);
     }
 
-    pub(crate) fn carrier(&self) -> &Carrier {
-        &self.carrier
+    pub(crate) fn line(&self) -> &Arc<Line> {
+        &self.line
     }
 
     /// Sends what it may well do without.
     pub(crate) fn offer(&self, message: &Message) {
         // A full buffer: there are more important things to be read.
-        let _ = self.carrier.send(message);
+        let _ = self.line.send(message);
     }
 
     /// What its listener has measured.
@@ -132,12 +131,7 @@ impl Connection {
     /// Its seat in a room was lost while it lives: it takes one again, after what it wanted before, if it is still in that
     /// room then.
     pub(crate) fn rejoin(&self, room_id: &str) {
-        let queue = self
-            .carrier
-            .slot()
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let queue = self.line.slot.queue();
         // With a full queue the next renewal will ask again.
         if let Some(queue) = queue.as_ref() {
             let _ = queue.try_send(Item::Rejoin(room_id.to_owned()));
@@ -146,7 +140,7 @@ impl Connection {
 
     /// Ends it. The transport is closed and not the namespace, so that a client comes back by itself.
     pub(crate) fn close(&self) {
-        self.carrier.close(DisconnectReason::ClosingServer);
+        self.line.close();
     }
 
     /// As the room service hears of it.

@@ -21,6 +21,8 @@ pub(super) enum Received {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
+    /// A frame that completes nothing.
+    Part,
     Close,
 }
 
@@ -33,6 +35,8 @@ impl Broken {
     const PROTOCOL: Self = Self(1002);
     const NOT_UTF8: Self = Self(1007);
     const TOO_LARGE: Self = Self(1009);
+    /// More than anybody has to say.
+    pub(super) const TOO_MUCH: Self = Self(1008);
 }
 
 /// Puts messages together. It holds no memory while nothing is half there.
@@ -42,6 +46,7 @@ pub(super) struct Reader {
     begun: Option<(bool, Vec<u8>)>,
     /// The most bytes of a message.
     max: usize,
+    frames: u32,
 }
 
 /// A frame that is all there.
@@ -57,11 +62,17 @@ impl Reader {
             buffer: Vec::new(),
             begun: None,
             max,
+            frames: 0,
         }
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Frames that were taken out since this was asked last.
+    pub(super) fn frames(&mut self) -> u32 {
+        std::mem::take(&mut self.frames)
     }
 
     /// Forgets what was read.
@@ -71,7 +82,8 @@ impl Reader {
 
     /// The next message, if it is whole.
     pub(super) fn next(&mut self) -> Result<Option<Received>, Broken> {
-        while let Some(frame) = self.frame()? {
+        if let Some(frame) = self.frame()? {
+            self.frames += 1;
             let Frame {
                 is_last,
                 opcode,
@@ -85,7 +97,7 @@ impl Reader {
                 }
                 (PONG, begun) => {
                     self.begun = begun;
-                    continue;
+                    return Ok(Some(Received::Part));
                 }
                 (TEXT | BINARY, None) => (opcode == TEXT, payload),
                 (CONTINUATION, Some((is_text, mut message))) => {
@@ -96,7 +108,7 @@ impl Reader {
             };
             if !is_last {
                 self.begun = Some((is_text, message));
-                continue;
+                return Ok(Some(Received::Part));
             }
             return if is_text {
                 let text = String::from_utf8(message).map_err(|_| Broken::NOT_UTF8)?;
@@ -179,6 +191,16 @@ pub(super) fn text(prefix: &str, rest: &str) -> (Bytes, usize) {
     frame.extend_from_slice(prefix.as_bytes());
     frame.extend_from_slice(rest.as_bytes());
     (frame.into(), begin)
+}
+
+/// What a frame that was written here carries.
+pub(super) fn payload(frame: &Bytes) -> &[u8] {
+    let begin = match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(begin..).unwrap_or_default()
 }
 
 /// The answer to a ping.
@@ -275,7 +297,10 @@ mod tests {
             sent(LAST | CLOSE, &[3, 232]),
         ];
         let wanted = [
+            Received::Part,
             Received::Ping(b"there?".to_vec()),
+            Received::Part,
+            Received::Part,
             is_text("ä!"),
             Received::Close,
         ];

@@ -1,24 +1,39 @@
-//! A WebSocket that is written to by whoever has something to say, without a task or a copy between: a
-//! message to thousands costs little more than the system calls. Only what the network does not take at
-//! once waits here.
+//! A connection that is written to by whoever has something to say, without a task or a copy between: a message to
+//! thousands costs little more than the system calls. Only what the network does not take at once, or nobody has polled
+//! for yet, waits here.
+//!
+//! It is carried by long-polling, by a WebSocket, or first by the one and then by the other.
 
 use std::{
-    collections::VecDeque,
     io::ErrorKind,
     net::Shutdown,
     os::fd::AsFd as _,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use axum::body::Bytes;
-use engineioxide::socket::Sid;
-use tokio::{net::TcpStream, sync::Notify};
+use engineioxide_core::Sid;
+use tokio::{net::TcpStream, sync::Notify, time::Instant};
 
-use super::{OUTBOX, Slot, frame, packet::Message};
+use super::{
+    Slot, frame,
+    outbox::{Full, Outbox},
+    packet::Message,
+    polling::{Beat, Polling, Successor},
+};
 
-/// Engine.IO's `ping` and `close`, as frames.
+/// Engine.IO's `ping`, `close` and `noop`, as frames.
 pub(super) const PING: &[u8] = b"\x81\x012";
 const CLOSE: &[u8] = b"\x81\x011";
+const NOOP: &[u8] = b"\x81\x016";
+
+/// Most packets in the answer to a poll: python-engineio takes no more ("too many packets in payload"). What is left waits
+/// for the next poll.
+const PACKETS_PER_POLL: usize = 16;
+
+/// Bytes in the answer to a poll, unless a single packet has more.
+const BYTES_PER_POLL: usize = 64 * 1024;
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,50 +44,122 @@ pub(super) enum Refused {
     Closed,
 }
 
-/// A WebSocket without its reader.
-pub(crate) struct Line {
-    pub(super) id: Sid,
-    pub(super) slot: Slot,
-    /// What stood behind the `?`.
-    pub(super) query: Option<Box<str>>,
-    pub(super) stream: TcpStream,
-    outbox: Mutex<Outbox>,
-    /// Something waits, or it is over.
-    pub(super) changed: Notify,
+impl From<Full> for Refused {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
 }
 
-#[derive(Default)]
-struct Outbox {
-    /// Frames that the network has not taken yet; of the first one, the rest.
-    waiting: VecDeque<Bytes>,
-    /// A state behind those, which a newer one may replace.
-    state: Option<Bytes>,
-    is_closed: bool,
+/// When the client is asked whether it is there, and whether it was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heart {
+    /// When it is asked; where it was, by when it has to have answered.
+    pub(super) due: Instant,
+    pub(super) asked_at: Option<Instant>,
 }
 
-impl Line {
-    pub(super) fn new(stream: TcpStream, query: Option<Box<str>>) -> Self {
+impl Heart {
+    /// One that is asked for the first time after that.
+    pub(super) fn new(interval: Duration) -> Self {
         Self {
-            id: Sid::new(),
-            slot: Slot::default(),
-            query,
-            stream,
-            outbox: Mutex::default(),
-            changed: Notify::new(),
+            due: Instant::now() + interval,
+            asked_at: None,
         }
     }
 
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    /// It was asked.
+    pub(super) fn ask(&mut self, timeout: Duration) {
+        let now = Instant::now();
+        self.asked_at = Some(now);
+        self.due = now + timeout;
+    }
+
+    /// It has answered.
+    pub(super) fn answer(&mut self, interval: Duration) {
+        if let Some(at) = self.asked_at.take() {
+            self.due = at + interval;
+        }
+    }
+}
+
+/// A connection without its reader.
+pub(crate) struct Line {
+    /// Opens the session: nobody else may learn it.
+    pub(super) sid: Sid,
+    pub(super) slot: Slot,
+    /// What stood behind the `?`, where a token may be in it.
+    pub(super) query: Option<Box<str>>,
+    /// Once it is a WebSocket.
+    stream: OnceLock<TcpStream>,
+    state: Mutex<State>,
+    /// Something waits, or it is over.
+    pub(super) changed: Notify,
+    /// Who keeps it while it is polled has to look again.
+    pub(super) keeper: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    outbox: Outbox,
+    /// While it is polled.
+    polling: Option<Box<Polling>>,
+    is_closed: bool,
+}
+
+/// What a poll gets.
+pub(super) enum Polled {
+    /// These packets.
+    Packets(Vec<u8>),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and it should come back soon: the client wants to go on by WebSocket.
+    Probing,
+}
+
+impl Line {
+    /// A WebSocket from the start.
+    pub(super) fn new(stream: TcpStream, query: Option<Box<str>>) -> Self {
+        Self {
+            stream: stream.into(),
+            ..Self::empty(query)
+        }
+    }
+
+    /// One that is polled.
+    pub(super) fn polled(query: Option<Box<str>>, heart: Heart) -> Self {
+        let line = Self::empty(query);
+        line.state().polling = Some(Box::new(Polling::new(heart)));
+        line
+    }
+
+    fn empty(query: Option<Box<str>>) -> Self {
+        Self {
+            sid: Sid::new(),
+            slot: Slot::default(),
+            query,
+            stream: OnceLock::new(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+            keeper: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its WebSocket, once it has one.
+    pub(super) fn stream(&self) -> Option<&TcpStream> {
+        self.stream.get()
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.outbox().is_closed
+        self.state().is_closed
     }
 
-    /// Whether the network is to be waited for.
+    /// Whether the client is to be waited for.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.outbox().waiting.is_empty()
+        !self.state().outbox.is_empty()
     }
 
     /// Sends a message behind all others.
@@ -82,95 +169,181 @@ impl Line {
 
     /// Sends a frame behind all others.
     pub(super) fn send_frame(&self, frame: &Bytes) -> Result<(), Refused> {
-        let mut outbox = self.outbox();
-        if let Some(state) = outbox.state.take() {
-            outbox.waiting.push_back(state);
-        }
-        self.put(&mut outbox, frame)
+        self.put(&mut self.state(), frame)
     }
 
-    /// Sends a state. Where the network does not keep up, it takes the place of the one before it, unless
-    /// something came between.
-    pub(super) fn send_state(&self, message: &Message) {
-        let mut outbox = self.outbox();
-        if outbox.waiting.is_empty() {
-            // Closed: nobody is left to miss it.
-            let _ = self.put(&mut outbox, message.frame());
-        } else if !outbox.is_closed {
-            outbox.state = Some(message.frame().clone());
+    /// Sends a state that a newer one makes worthless. Where the client does not keep up, it takes the place of the one before
+    /// it, unless something came between.
+    pub(crate) fn send_state(&self, message: &Message) {
+        let mut state = self.state();
+        if state.is_closed {
+            return;
         }
+        match self.write(&state, message.frame()) {
+            Ok(written) if written == message.frame().len() => return,
+            Ok(0) => state.outbox.push_state(message.frame().clone()),
+            Ok(written) => state
+                .outbox
+                .push_rest(message.frame().slice(written..), true),
+            // Its reader sees that too, and ends it.
+            Err(_) => return,
+        }
+        self.changed.notify_one();
     }
 
-    fn put(&self, outbox: &mut Outbox, frame: &Bytes) -> Result<(), Refused> {
-        if outbox.is_closed {
+    fn put(&self, state: &mut State, frame: &Bytes) -> Result<(), Refused> {
+        if state.is_closed {
             return Err(Refused::Closed);
         }
-        if outbox.waiting.len() >= OUTBOX {
-            return Err(Refused::Full);
+        // Its reader sees that the line is broken, too, and ends it.
+        let written = self.write(state, frame).map_err(|_| Refused::Closed)?;
+        match written {
+            all if all == frame.len() => return Ok(()),
+            0 => state.outbox.push(frame.clone())?,
+            _ => state.outbox.push_rest(frame.slice(written..), false),
         }
-        let written = if outbox.waiting.is_empty() {
-            match self.stream.try_write(frame) {
-                Ok(written) if written == frame.len() => return Ok(()),
-                Ok(written) => written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-                Err(_) => {
-                    // Its reader sees that too, and ends it.
-                    return Err(Refused::Closed);
-                }
-            }
-        } else {
-            0
-        };
-        outbox.waiting.push_back(frame.slice(written..));
         self.changed.notify_one();
         Ok(())
     }
 
+    /// Hands the network what it takes of a frame, if nothing is before it.
+    fn write(&self, state: &State, frame: &Bytes) -> std::io::Result<usize> {
+        let Some(stream) = self.stream.get().filter(|_| state.outbox.is_empty()) else {
+            return Ok(0);
+        };
+        match stream.try_write(frame) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            written => written,
+        }
+    }
+
     /// Hands the network what it takes of what waits.
     pub(super) fn flush(&self) -> std::io::Result<()> {
-        let mut outbox = self.outbox();
-        loop {
-            let Some(frame) = outbox.waiting.front_mut() else {
-                // A crowded moment is no reason to hold memory for good.
-                outbox.waiting = VecDeque::new();
-                match outbox.state.take() {
-                    Some(state) => outbox.waiting.push_back(state),
-                    None => return Ok(()),
-                }
-                continue;
-            };
-            match self.stream.try_write(frame) {
-                Ok(written) if written == frame.len() => {
-                    outbox.waiting.pop_front();
-                }
-                Ok(written) => *frame = frame.slice(written..),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        let mut state = self.state();
+        match self.stream.get() {
+            Some(stream) => state.outbox.write_to(stream),
+            None => Ok(()),
         }
     }
 
     /// Ends it at once, whoever still holds it: what is left to do when a client has gone may take a while.
     pub(super) fn hang_up(&self) {
         // What tokio has of it cannot be shut down while it is shared.
-        if let Ok(copy) = self.stream.as_fd().try_clone_to_owned() {
+        let copy = self.stream.get().map(|it| it.as_fd().try_clone_to_owned());
+        if let Some(Ok(copy)) = copy {
             // It may be gone already.
             let _ = std::net::TcpStream::from(copy).shutdown(Shutdown::Both);
         }
     }
 
-    /// Ends it behind what waits. The client is told in the words of both protocols.
-    pub(super) fn close(&self, broken: Option<frame::Broken>) {
-        let mut outbox = self.outbox();
-        if outbox.is_closed {
+    /// Ends it behind what waits. The transport is closed and not the namespace, so that a client comes back by itself.
+    pub(super) fn close(&self) {
+        self.close_with(&frame::close(None));
+    }
+
+    /// Ends it behind what waits, with this last frame where it is a WebSocket.
+    pub(super) fn close_with(&self, last: &Bytes) {
+        let mut state = self.state();
+        if state.is_closed {
             return;
         }
-        outbox.state = None;
         // One that does not even take this is dropped a moment later.
-        let _ = self.put(&mut outbox, &Bytes::from_static(CLOSE));
-        let _ = self.put(&mut outbox, &frame::close(broken));
-        outbox.is_closed = true;
+        let _ = self.put(&mut state, &Bytes::from_static(CLOSE));
+        if state.polling.is_none() {
+            let _ = self.put(&mut state, last);
+        }
+        self.end(&mut state);
+    }
+
+    /// The client has gone: nothing that waits will be read. A poll that waits all the same is answered with nothing.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state();
+        state.outbox.clear();
+        if !state.is_closed && state.polling.as_ref().is_some_and(|it| it.is_polled) {
+            let _ = self.put(&mut state, &Bytes::from_static(NOOP));
+        }
+        self.end(&mut state);
+    }
+
+    fn end(&self, state: &mut State) {
+        state.is_closed = true;
         self.changed.notify_one();
+        self.keeper.notify_one();
+    }
+}
+
+/// While it is polled.
+impl Line {
+    /// What a poll gets where there is nothing to say.
+    pub(super) const NOTHING: &str = "6";
+
+    /// Whether nobody needs to find it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        let state = self.state();
+        state.is_closed && state.outbox.is_empty()
+    }
+
+    /// What is done with the polling, while it is polled.
+    pub(super) fn with_polling<T>(&self, what: impl FnOnce(&mut Polling) -> T) -> Option<T> {
+        self.state().polling.as_deref_mut().map(what)
+    }
+
+    /// What the poll that waits gets.
+    pub(super) fn poll(&self) -> Polled {
+        let mut state = self.state();
+        if let Some(packets) = state.outbox.take(PACKETS_PER_POLL, BYTES_PER_POLL) {
+            if state.is_closed {
+                self.keeper.notify_one();
+            }
+            let is_all = state.outbox.is_empty();
+            if let Some(polling) = &mut state.polling {
+                polling.has_taken(is_all);
+            }
+            return Polled::Packets(packets);
+        }
+        match &state.polling {
+            Some(polling) if polling.successor == Successor::Probed => Polled::Probing,
+            Some(_) if !state.is_closed => Polled::Nothing,
+            _ => Polled::Packets(Self::NOTHING.into()),
+        }
+    }
+
+    /// Looks whether the client is there and polls.
+    pub(super) fn beat(&self, timeout: Duration) -> Beat {
+        let mut state = self.state();
+        if state.is_closed {
+            return Beat::Over;
+        }
+        let Some(polling) = &mut state.polling else {
+            return Beat::Moved;
+        };
+        let beat = polling.beat(timeout);
+        if matches!(beat, Beat::Ask(_)) {
+            let _ = self.put(&mut state, &Bytes::from_static(PING));
+        }
+        beat
+    }
+
+    /// The WebSocket that wants to take over works: a poll that waits is answered, so that the client can go on there.
+    pub(super) fn set_probed(&self) {
+        self.with_polling(|polling| polling.successor = Successor::Probed);
+        self.changed.notify_one();
+    }
+
+    /// It goes on as a WebSocket: what waits goes there, and nobody polls it any more. Nothing where it is over.
+    pub(super) fn move_to(&self, stream: TcpStream) -> Option<Heart> {
+        let mut state = self.state();
+        if state.is_closed {
+            return None;
+        }
+        let polling = state.polling.take()?;
+        let stream = self.stream.get_or_init(|| stream);
+        // The network is broken: its reader sees that, too.
+        let _ = state.outbox.write_to(stream);
+        self.keeper.notify_one();
+        // A poll that waits; the socket's task does not yet.
+        self.changed.notify_waiters();
+        Some(polling.heart)
     }
 }
 
@@ -182,8 +355,11 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::{Line, OUTBOX, Refused};
-    use crate::socket::packet::{Message, event_to_client};
+    use super::{Line, Refused};
+    use crate::socket::{
+        outbox::PACKETS_MAX,
+        packet::{Message, event_to_client},
+    };
 
     fn message(what: &str) -> Message {
         event_to_client("it", &json!(what))
@@ -196,7 +372,7 @@ mod tests {
         let (client, accepted) = tokio::join!(client, listener.accept());
         let line = Line::new(accepted.unwrap().0, None);
         // The network is not known to take anything before it has said so.
-        line.stream.writable().await.unwrap();
+        line.stream().unwrap().writable().await.unwrap();
         let filler = message(&"x".repeat(60_000));
         while !line.is_waiting() {
             line.send(&filler).unwrap();
@@ -209,7 +385,7 @@ mod tests {
         let mut read = Vec::new();
         let write = async {
             while line.is_waiting() {
-                line.stream.writable().await.unwrap();
+                line.stream().unwrap().writable().await.unwrap();
                 line.flush().unwrap();
             }
             line.hang_up();
@@ -238,11 +414,11 @@ mod tests {
     #[tokio::test]
     async fn who_reads_nothing_is_noticed_and_states_do_not_pile_up() {
         let (line, _client) = stuck().await;
-        for _ in 0..10 * OUTBOX {
+        for _ in 0..10 * PACKETS_MAX {
             line.send_state(&message("state"));
         }
         // Two wait already: what the network did not take, and one state.
-        for _ in 2..OUTBOX {
+        for _ in 2..PACKETS_MAX {
             line.send(&message("event")).unwrap();
         }
         assert_eq!(line.send(&message("event")), Err(Refused::Full));
@@ -252,7 +428,7 @@ mod tests {
     async fn what_was_said_before_the_end_still_arrives_and_nothing_after_it() {
         let (line, client) = stuck().await;
         line.send(&message("last")).unwrap();
-        line.close(None);
+        line.close();
         assert_eq!(line.send(&message("late")), Err(Refused::Closed));
         line.send_state(&message("late"));
         let read = all(line, client).await;

@@ -1,52 +1,47 @@
-//! Socket.IO sessions on Engine.IO.
+//! Socket.IO sessions on Engine.IO (`request.rs`, `polling.rs`, `websocket.rs`, `line.rs`).
 //!
 //! What arrives is read in the receive path, in order, and put into the connection's own bounded queue; one
 //! task a connection drains it. `ping` alone is answered on the spot, since it measures time.
 
-mod carrier;
 mod connection;
 mod events;
 mod frame;
 mod hub;
 mod line;
+mod outbox;
+mod pace;
 pub(crate) mod packet;
+mod polling;
+mod request;
 mod session;
 mod websocket;
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use axum::{
-    body::{Body, Bytes},
-    extract::Request,
-    response::Response,
-};
-use engineioxide::{
-    DisconnectReason, Socket, Str,
-    config::EngineIoConfig,
-    handler::EngineIoHandler,
-    service::{EngineIoService, NotFoundService},
-};
+use axum::{body::Bytes, extract::Request, response::Response};
+use engineioxide_core::{Sid, Str};
 use serde_json::{Value, json};
 use socketioxide_core::parser::{ParseConfig, ParserState};
 use tokio::sync::mpsc;
-use tower::ServiceExt as _;
 use tutti_common::{limits::TokenBucket, status::Reason};
 
-pub(crate) use carrier::Carrier;
 pub(crate) use connection::{Connection, Measured};
 pub(crate) use events::CLIENT_EVENTS;
 pub(crate) use hub::Hub;
+pub(crate) use line::Line;
 
 use self::{
     events::Fault,
     packet::{ClientEvent, Incoming},
+    request::{Asked, Refusal},
     session::Item,
 };
 use crate::{Gateway, meters};
@@ -55,13 +50,10 @@ use crate::{Gateway, meters};
 /// bounds what a flood can hold.
 const QUEUE: usize = 1_024;
 
-/// Packets a connection may have waiting to be sent; one that has more does not read, and is closed.
-const OUTBOX: usize = 512;
-
 /// How many events a connection may send at once above the steady rate.
 const BURST: u32 = 20;
 
-/// What Engine.IO keeps for us with each session.
+/// What is kept of the Socket.IO session with each connection.
 #[derive(Default)]
 pub(crate) struct Slot {
     queue: Mutex<Option<mpsc::Sender<Item>>>,
@@ -113,16 +105,24 @@ impl Budget {
 const REPORTS_PER_MINUTE: u32 = 12;
 const REPORTS_BURST: u32 = 4;
 
-/// Hears Engine.IO.
+/// All that is said to clients' sessions, and those that are polled.
 struct Sessions {
     gateway: Gateway,
     parse_config: ParseConfig,
+    /// By the id that opens them; those that were polled and are a `WebSocket` now as well.
+    polled: Mutex<HashMap<Sid, Arc<Line>>>,
 }
 
-impl std::fmt::Debug for Sessions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sessions")
-    }
+/// What a packet of Engine.IO is.
+enum Word {
+    /// A message, which was heard.
+    Heard,
+    /// It is there, as it was asked.
+    Pong,
+    /// It goes.
+    Bye,
+    /// Nothing that clients say.
+    Wrong,
 }
 
 /// The service at `/socket.io/`.
@@ -133,80 +133,146 @@ pub(crate) fn service(
 + Send
 + Sync
 + 'static {
-    let settings = &gateway.settings;
-    let max = settings.socket_max_payload;
-    let config = EngineIoConfig::builder()
-        .req_path("/socket.io")
-        .ping_interval(settings.socket_ping_interval)
-        .ping_timeout(settings.socket_ping_timeout)
-        .max_buffer_size(OUTBOX)
-        .max_payload(max as u64)
-        .ws_max_message_size(max)
-        .ws_max_frame_size(max)
-        .ws_read_buffer_size(4 * 1024)
-        .build();
-    let sessions = Sessions {
+    let sessions = Arc::new(Sessions {
         gateway: gateway.clone(),
-        parse_config: packet::parse_config(max),
-    };
-    let sessions = Arc::new(sessions);
-    let engine =
-        EngineIoService::<Sessions, NotFoundService>::with_config(sessions.clone(), config);
-    tower::service_fn(move |mut request: Request| {
-        let answer = websocket::upgrade(&sessions, &mut request);
-        let engine = engine.clone();
-        async move {
-            match answer {
-                Some(answer) => Ok(answer),
-                None => Ok(engine.oneshot(request).await?.map(Body::new)),
-            }
-        }
+        parse_config: packet::parse_config(gateway.settings.socket_max_payload),
+        polled: Mutex::default(),
+    });
+    tower::service_fn(move |request: Request| {
+        let sessions = sessions.clone();
+        async move { Ok(answer(&sessions, request).await) }
     })
 }
 
+async fn answer(sessions: &Arc<Sessions>, mut request: Request) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let asked = match Asked::of(request.method(), query) {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.response(),
+    };
+    // A token may stand there; nothing else is of interest. Copied: the request's head is not kept for it.
+    let query = query.contains("token=").then(|| Box::from(query));
+    let line = match asked {
+        Asked::Open => return polling::open(sessions, query),
+        Asked::Socket => return websocket::upgrade(sessions, None, query, &mut request),
+        Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid) => sessions.find(sid),
+    };
+    let Some(line) = line else {
+        return Refusal::UnknownSession.response();
+    };
+    match asked {
+        Asked::Upgrade(_) => websocket::upgrade(sessions, Some(line), None, &mut request),
+        Asked::Post(_) => polling::post(sessions, &line, request).await,
+        _ => polling::poll(&line).await,
+    }
+}
+
 impl Sessions {
-    fn hear(&self, incoming: Incoming, carrier: &Carrier) {
+    fn polled(&self) -> MutexGuard<'_, HashMap<Sid, Arc<Line>>> {
+        self.polled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session that began with polling, unless it is over.
+    fn find(&self, sid: Sid) -> Option<Arc<Line>> {
+        let line = self.polled().get(&sid).cloned();
+        line.filter(|line| !line.is_gone())
+    }
+
+    /// What Engine.IO says first.
+    fn handshake(&self, line: &Line, upgrades: &[&str]) -> Value {
+        let settings = &self.gateway.settings;
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        json!({
+            "sid": line.sid.as_str(),
+            "upgrades": upgrades,
+            "pingInterval": millis(settings.socket_ping_interval),
+            "pingTimeout": millis(settings.socket_ping_timeout),
+            "maxPayload": settings.socket_max_payload,
+        })
+    }
+
+    /// A session begins: from now on it is heard.
+    fn begin(&self, line: Arc<Line>) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        *line.slot.queue() = Some(sender);
+        let gateway = self.gateway.clone();
+        self.gateway
+            .shutdown
+            .spawn(session::run(gateway, line, queue));
+    }
+
+    /// A session is over: what it wanted is still done.
+    fn end(line: &Line) {
+        // Without a sender the queue is drained and then ends.
+        line.slot.queue().take();
+    }
+
+    /// Whether a packet is one that the operator has set no limit to: it does not count as a frame either.
+    fn is_free(&self, packet: &str) -> bool {
+        let rates = &self.gateway.settings.rates;
+        let is_limited = rates.socket_events_per_minute > 0 && rates.socket_pings_per_minute > 0;
+        !is_limited && packet.starts_with('4')
+    }
+
+    /// Hears a packet of Engine.IO in text.
+    fn hear_packet(&self, packet: &Str, line: &Arc<Line>) -> Word {
+        match packet.as_bytes().first() {
+            Some(b'4') => {
+                let message = packet.slice(1..);
+                let heard = packet::decode(&self.parse_config, &line.slot.parser, message);
+                self.hear(heard, line);
+                Word::Heard
+            }
+            Some(b'3') => Word::Pong,
+            Some(b'1') => Word::Bye,
+            _ => Word::Wrong,
+        }
+    }
+
+    fn hear_binary(&self, data: Bytes, line: &Arc<Line>) {
+        let heard = packet::decode_binary(&self.parse_config, &line.slot.parser, data);
+        self.hear(heard, line);
+    }
+
+    fn hear(&self, incoming: Incoming, line: &Line) {
         match incoming {
-            Incoming::Connect(auth) => queue(Item::Connect(Box::new(auth)), carrier),
-            Incoming::Event(event) if carrier.slot().is_connected.load(Ordering::Acquire) => {
-                self.hear_event(event, carrier);
+            Incoming::Connect(auth) => queue(Item::Connect(Box::new(auth)), line),
+            Incoming::Event(event) if line.slot.is_connected.load(Ordering::Acquire) => {
+                self.hear_event(event, line);
             }
-            // Nobody has said yet who it is.
-            Incoming::Event(_) | Incoming::Garbage => {
-                carrier.close(DisconnectReason::PacketParsingError);
-            }
+            // In the second case nobody has said yet who it is.
+            Incoming::Garbage | Incoming::Event(_) | Incoming::Disconnect => line.close(),
             Incoming::WrongNamespace(namespace) => {
                 // A full buffer: the client is not reading, and will be closed for it.
-                let _ = carrier.send(&packet::wrong_namespace(&namespace));
+                let _ = line.send(&packet::wrong_namespace(&namespace));
             }
-            Incoming::Disconnect => carrier.close(DisconnectReason::TransportClose),
             Incoming::Nothing => {}
         }
     }
 
-    fn hear_event(&self, event: ClientEvent, carrier: &Carrier) {
+    fn hear_event(&self, event: ClientEvent, line: &Line) {
         let budget = Budget::of(&event);
         meters::event_in(event.name.as_deref().unwrap_or_default());
-        if !self.is_within_budget(budget, carrier) {
+        if !self.is_within_budget(budget, line) {
             metrics::counter!("tutti_rate_limited_total", "limit" => budget.limit()).increment(1);
             if budget == Budget::Reports && event.ack.is_none() {
                 return;
             }
             let fault = Fault::new(Reason::RateLimited, "too many events; slow down");
-            return session::refuse(carrier, event.ack, &fault);
+            return session::refuse(line, event.ack, &fault);
         }
         if budget == Budget::Pings {
-            self.pong(&event, carrier);
+            self.pong(&event, line);
         } else {
-            queue(Item::Event(Box::new(event), Instant::now()), carrier);
+            queue(Item::Event(Box::new(event), Instant::now()), line);
         }
     }
 
-    fn is_within_budget(&self, budget: Budget, carrier: &Carrier) -> bool {
+    fn is_within_budget(&self, budget: Budget, line: &Line) -> bool {
         let now = self.gateway.clock.now();
         let rates = &self.gateway.settings.rates;
-        let mut budgets = carrier
-            .slot()
+        let mut budgets = line
+            .slot
             .budgets
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -222,7 +288,7 @@ impl Sessions {
         }
     }
 
-    fn pong(&self, event: &ClientEvent, carrier: &Carrier) {
+    fn pong(&self, event: &ClientEvent, line: &Line) {
         let clock = &self.gateway.clock;
         let read_at = Instant::now();
         let received_ms = clock.precise_ms();
@@ -237,74 +303,21 @@ impl Sessions {
             "received_ms": received_ms,
             "sent_ms": clock.precise_ms(),
         });
-        session::send_event(carrier, "pong", &payload);
+        session::send_event(line, "pong", &payload);
         meters::ponged(read_at.elapsed());
-        session::accept(carrier, event.ack, payload);
+        session::accept(line, event.ack, payload);
     }
 }
 
 /// Puts what a connection wants behind what it wanted before.
-fn queue(item: Item, carrier: &Carrier) {
-    let queue = carrier
-        .slot()
-        .queue
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+fn queue(item: Item, line: &Line) {
+    let queue = line.slot.queue();
     let Some(queue) = queue.as_ref() else { return };
     if let Err(mpsc::error::TrySendError::Full(Item::Event(event, _))) = queue.try_send(item) {
         let fault = Fault::new(
             Reason::RateLimited,
             "too many events are waiting; slow down",
         );
-        session::refuse(carrier, event.ack, &fault);
-    }
-}
-
-impl Sessions {
-    /// A session begins: from now on it is heard.
-    fn begin(&self, carrier: Carrier) {
-        let (sender, queue) = mpsc::channel(QUEUE);
-        *carrier.slot().queue() = Some(sender);
-        let gateway = self.gateway.clone();
-        self.gateway
-            .shutdown
-            .spawn(session::run(gateway, carrier, queue));
-    }
-
-    /// A session is over: what it wanted is still done.
-    fn end(carrier: &Carrier, reason: &DisconnectReason) {
-        tracing::trace!(?reason, "a connection ended");
-        // Without a sender the queue is drained and then ends.
-        carrier.slot().queue().take();
-    }
-
-    fn hear_text(&self, text: Str, carrier: &Carrier) {
-        let incoming = packet::decode(&self.parse_config, &carrier.slot().parser, text);
-        self.hear(incoming, carrier);
-    }
-
-    fn hear_binary(&self, data: Bytes, carrier: &Carrier) {
-        let incoming = packet::decode_binary(&self.parse_config, &carrier.slot().parser, data);
-        self.hear(incoming, carrier);
-    }
-}
-
-impl EngineIoHandler for Sessions {
-    type Data = Slot;
-
-    fn on_connect(self: Arc<Self>, socket: Arc<Socket<Slot>>) {
-        self.begin(Carrier::Engine(socket));
-    }
-
-    fn on_disconnect(&self, socket: Arc<Socket<Slot>>, reason: DisconnectReason) {
-        Self::end(&Carrier::Engine(socket), &reason);
-    }
-
-    fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Slot>>) {
-        self.hear_text(text, &Carrier::Engine(socket));
-    }
-
-    fn on_binary(self: &Arc<Self>, data: Bytes, socket: Arc<Socket<Slot>>) {
-        self.hear_binary(data, &Carrier::Engine(socket));
+        session::refuse(line, event.ack, &fault);
     }
 }

@@ -1,7 +1,7 @@
 //! Socket.IO packets, as text.
 
 use axum::body::Bytes;
-use engineioxide::Str;
+use engineioxide_core::Str;
 use serde_json::{Value, json};
 use socketioxide_core::{
     Value as Payload,
@@ -21,36 +21,32 @@ const MESSAGE: &str = "4";
 
 /// A packet to clients. It is encoded once, as a `WebSocket` takes it: the same bytes go to every one.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
-    frame: Bytes,
-    /// Where in the frame the packet begins.
-    begin: usize,
-}
+pub(crate) struct Message(Bytes);
 
 impl Message {
     fn of(packet: &str) -> Self {
-        let (frame, begin) = frame::text(MESSAGE, packet);
-        Self {
-            frame,
-            begin: begin + MESSAGE.len(),
-        }
+        Self(frame::text(MESSAGE, packet).0)
     }
 
     /// As a WebSocket takes it.
     pub(super) fn frame(&self) -> &Bytes {
-        &self.frame
+        &self.0
     }
 
     /// As Engine.IO takes it.
-    pub(super) fn text(&self) -> Str {
-        // It was made of text.
-        std::str::from_utf8(&self.frame[self.begin..])
-            .map_or_else(|_| Str::default(), Str::copy_from_slice)
+    #[cfg(test)]
+    fn text(&self) -> &str {
+        std::str::from_utf8(&frame::payload(&self.0)[MESSAGE.len()..]).unwrap()
     }
 }
 
+/// Engine.IO's first word.
+pub(super) fn opened(handshake: &Value) -> String {
+    format!("0{handshake}")
+}
+
 /// Engine.IO's first word on a WebSocket.
-pub(super) fn opened(handshake: &Value) -> Bytes {
+pub(super) fn opened_frame(handshake: &Value) -> Bytes {
     frame::text("0", &handshake.to_string()).0
 }
 
@@ -244,15 +240,15 @@ mod tests {
     #[test]
     fn what_is_sent_is_socket_io() {
         assert_eq!(
-            event_to_client("pong", &json!({"a": 1})).text().as_str(),
+            event_to_client("pong", &json!({"a": 1})).text(),
             r#"2["pong",{"a":1}]"#
         );
         assert_eq!(
-            acknowledgement(3, &json!({"ok": true})).text().as_str(),
+            acknowledgement(3, &json!({"ok": true})).text(),
             r#"33[{"ok":true}]"#
         );
         assert_eq!(
-            connect_error("no", "AUTH_REQUIRED").text().as_str(),
+            connect_error("no", "AUTH_REQUIRED").text(),
             r#"4{"message":"no","data":{"code":"AUTH_REQUIRED"}}"#
         );
     }

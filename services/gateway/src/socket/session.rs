@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use engineioxide::DisconnectReason;
+use engineioxide_core::Sid;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 use tutti_common::{clock::UnixMs, rpc, status::Reason, token::AccessClaims};
 
 use super::{
-    Carrier, Connection,
+    Connection, Line,
     events::{self, Fault},
     line::Refused,
     packet::{self, ClientEvent, Message},
@@ -50,74 +50,74 @@ impl Expiry {
 
 /// Sends what must not be missed. One whose buffer is full does not read: it is closed, comes back, and
 /// gets the state of then.
-pub(super) fn send(carrier: &Carrier, message: &Message) {
-    if carrier.send(message) == Err(Refused::Full) {
+pub(super) fn send(line: &Line, message: &Message) {
+    if line.send(message) == Err(Refused::Full) {
         metrics::counter!("tutti_gateway_slow_readers_total").increment(1);
-        carrier.close(DisconnectReason::TransportError);
+        line.close();
     }
 }
 
 /// Sends an event that must not be missed.
-pub(super) fn send_event(carrier: &Carrier, name: &'static str, payload: &Value) {
+pub(super) fn send_event(line: &Line, name: &'static str, payload: &Value) {
     meters::events_out(name, 1);
-    send(carrier, &packet::event_to_client(name, payload));
+    send(line, &packet::event_to_client(name, payload));
 }
 
-fn acknowledge(carrier: &Carrier, ack: i64, payload: &Value) {
+fn acknowledge(line: &Line, ack: i64, payload: &Value) {
     meters::events_out(meters::ACKNOWLEDGEMENT, 1);
-    send(carrier, &packet::acknowledgement(ack, payload));
+    send(line, &packet::acknowledgement(ack, payload));
 }
 
 /// Acknowledges what was done, where that was asked for.
-pub(super) fn accept(carrier: &Carrier, ack: Option<i64>, mut payload: Value) {
+pub(super) fn accept(line: &Line, ack: Option<i64>, mut payload: Value) {
     if let Some(ack) = ack {
         payload["ok"] = true.into();
-        acknowledge(carrier, ack, &payload);
+        acknowledge(line, ack, &payload);
     }
 }
 
 /// Refuses: to the callback where there is one, otherwise as an event.
-pub(super) fn refuse(carrier: &Carrier, ack: Option<i64>, fault: &Fault) {
+pub(super) fn refuse(line: &Line, ack: Option<i64>, fault: &Fault) {
     let error = json!({ "message": fault.message, "code": fault.reason.as_str() });
     match ack {
         Some(ack) => {
             let payload = json!({ "ok": false, "error": error });
-            acknowledge(carrier, ack, &payload);
+            acknowledge(line, ack, &payload);
         }
-        None => send_event(carrier, "error", &error),
+        None => send_event(line, "error", &error),
     }
 }
 
 /// A connection from its first packet to its end.
-pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Receiver<Item>) {
+pub(super) async fn run(gateway: Gateway, line: Arc<Line>, mut queue: mpsc::Receiver<Item>) {
     let who = tokio::time::timeout(
         gateway.settings.socket_connect_timeout,
         // What is rare is on the heap while it lasts: otherwise each idle connection had room for all of it.
-        Box::pin(recognise(&gateway, &carrier, &mut queue)),
+        Box::pin(recognise(&gateway, &line, &mut queue)),
     );
     let who = tokio::select! {
         who = who => who,
-        () = gateway.shutdown.ending() => return carrier.close(DisconnectReason::ClosingServer),
+        () = gateway.shutdown.ending() => return line.close(),
     };
     let claims = match who {
         Ok(Some(claims)) => claims,
         Ok(None) => return,
-        Err(_) => return carrier.close(DisconnectReason::TransportClose),
+        Err(_) => return line.close(),
     };
-    let connection = Connection::new(claims.sub, claims.sid, carrier.clone());
+    let connection = Connection::new(claims.sub, claims.sid, line.clone());
     gateway.hub.add(connection.clone());
     // It may have ended just before it could be found there.
     if gateway.identity.has_ended(claims.sid) {
         gateway.hub.remove(connection.id);
         let refused = IdentityError::Refused.to_string();
-        let _ = carrier.send(&packet::connect_error(
+        let _ = line.send(&packet::connect_error(
             &refused,
             Reason::AuthRequired.as_str(),
         ));
-        return carrier.close(DisconnectReason::ClosingServer);
+        return line.close();
     }
-    carrier.slot().is_connected.store(true, Ordering::Release);
-    send(&carrier, &packet::connected(&carrier.id()));
+    line.slot.is_connected.store(true, Ordering::Release);
+    send(&line, &packet::connected(Sid::new().as_str()));
     Box::pin(presence::has_come(&gateway, connection.report())).await;
     let now = gateway.clock.now();
     let greeting = json!({
@@ -125,10 +125,10 @@ pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Rec
         "timestamp": now.to_rfc3339(),
         "expires_at": claims.exp.to_rfc3339(),
     });
-    send_event(&carrier, "connected", &greeting);
+    send_event(&line, "connected", &greeting);
     serve(
         &gateway,
-        &carrier,
+        &line,
         &connection,
         &mut queue,
         Expiry::of(&claims, now),
@@ -144,7 +144,7 @@ pub(super) async fn run(gateway: Gateway, carrier: Carrier, mut queue: mpsc::Rec
 /// Waits until it says who it is. A client that was refused may try again on the same line.
 async fn recognise(
     gateway: &Gateway,
-    carrier: &Carrier,
+    line: &Line,
     queue: &mut mpsc::Receiver<Item>,
 ) -> Option<AccessClaims> {
     loop {
@@ -155,7 +155,7 @@ async fn recognise(
             .get("token")
             .and_then(Value::as_str)
             .map(str::to_owned)
-            .or_else(|| token_in_address(carrier));
+            .or_else(|| token_in_address(line));
         let verified = match token {
             Some(token) => gateway.identity.verify(&token).await,
             None => Err(IdentityError::Refused),
@@ -170,12 +170,12 @@ async fn recognise(
             _ => "the auth service is unavailable; try again",
         };
         // One that does not even read this is closed by its time running out.
-        let _ = carrier.send(&packet::connect_error(message, reason.as_str()));
+        let _ = line.send(&packet::connect_error(message, reason.as_str()));
     }
 }
 
-fn token_in_address(carrier: &Carrier) -> Option<String> {
-    let query = carrier.query()?;
+fn token_in_address(line: &Line) -> Option<String> {
+    let query = line.query.as_deref()?;
     let token = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("token="))?;
@@ -188,7 +188,7 @@ fn token_in_address(carrier: &Carrier) -> Option<String> {
 /// Does what it wants, in its order, until it goes.
 async fn serve(
     gateway: &Gateway,
-    carrier: &Carrier,
+    line: &Line,
     connection: &Arc<Connection>,
     queue: &mut mpsc::Receiver<Item>,
     mut expiry: Expiry,
@@ -202,7 +202,7 @@ async fn serve(
                     return;
                 }
                 let fault = Fault::new(Reason::AuthRequired, "the access token has run out");
-                refuse(carrier, None, &fault);
+                refuse(line, None, &fault);
                 expiry = Expiry { deadline: expiry.deadline + EXPIRED_GRACE, is_over: true };
                 continue;
             }
@@ -225,8 +225,8 @@ async fn serve(
                 // What had to wait for others before it has less time left.
                 let done = rpc::answer_by(received + rpc::DEADLINE, done.instrument(span));
                 match Box::pin(done).await {
-                    Ok(payload) => accept(carrier, ack, payload),
-                    Err(fault) => refuse(carrier, ack, &fault),
+                    Ok(payload) => accept(line, ack, payload),
+                    Err(fault) => refuse(line, ack, &fault),
                 }
             }
         }

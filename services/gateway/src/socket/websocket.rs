@@ -1,5 +1,4 @@
-//! Engine.IO over a WebSocket from the start, which is how nearly every client comes. Long-polling, and
-//! what is upgraded from it, is engineioxide's.
+//! Engine.IO over a WebSocket: from the start, which is how nearly every client comes, or after long-polling.
 
 use std::{io::ErrorKind, sync::Arc, time::Duration};
 
@@ -9,24 +8,26 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use engineioxide::{DisconnectReason, Str};
+use engineioxide_core::Str;
 use http::{
-    HeaderMap, Method, StatusCode,
+    HeaderMap, StatusCode,
     header::{
         CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
         UPGRADE,
     },
 };
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use sha1::{Digest as _, Sha1};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    Carrier, Sessions,
+    Sessions, Word,
     frame::{self, Broken, Reader, Received},
-    line::{Line, PING},
+    line::{Heart, Line, PING},
+    pace::{Pace, Verdict},
     packet,
+    polling::Polling,
+    request::Refusal,
 };
 
 /// RFC 6455, section 1.3.
@@ -38,56 +39,73 @@ const READ: usize = 4 * 1024;
 /// How long a client may take to say good-bye.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Answers a request for a WebSocket from the start; `None` if it is for something else.
-pub(super) fn upgrade(sessions: &Arc<Sessions>, request: &mut Request) -> Option<Response> {
-    if !is_from_the_start(request) {
-        return None;
+/// How long a client that was polling may take to go on by WebSocket, as with the reference server.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Answers a request for a WebSocket: a new session's, or that of one that was polled.
+pub(super) fn upgrade(
+    sessions: &Arc<Sessions>,
+    polled: Option<Arc<Line>>,
+    query: Option<Box<str>>,
+    request: &mut Request,
+) -> Response {
+    let accept = match accept(request) {
+        Ok(accept) => accept,
+        Err(refusal) => return refusal.response(),
+    };
+    if let Some(line) = &polled
+        && line.with_polling(Polling::begin_probe) != Some(true)
+    {
+        return Refusal::BadRequest.response();
     }
-    let key = request.headers().get(SEC_WEBSOCKET_KEY)?;
-    let accept = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update(ACCEPT_SUFFIX)
-        .finalize();
-    let accept = STANDARD.encode(accept);
-    // A token may stand there; nothing else is of interest. Copied: the request's head is not kept for it.
-    let query = request.uri().query().filter(|it| it.contains("token="));
-    let query = query.map(Box::from);
     let upgrading = hyper::upgrade::on(request);
     let sessions = sessions.clone();
     let shutdown = sessions.gateway.shutdown.clone();
     shutdown.spawn(async move {
-        let Ok(upgraded) = upgrading.await else {
-            return;
-        };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            return tracing::error!("a WebSocket came over something else than TCP");
-        };
-        let line = Arc::new(Line::new(parts.io.into_inner(), query));
+        let upgraded = upgrading.await.ok();
+        let parts = upgraded.and_then(|it| it.downcast::<TokioIo<TcpStream>>().ok());
         // A task of its own: with this one, the request's head is let go before the long wait begins.
         let shutdown = sessions.gateway.shutdown.clone();
-        shutdown.spawn(run(sessions, line, parts.read_buf));
+        match (parts, polled) {
+            (Some(parts), None) => {
+                let line = Arc::new(Line::new(parts.io.into_inner(), query));
+                shutdown.spawn(run(sessions, line, parts.read_buf));
+            }
+            (Some(parts), Some(line)) => {
+                let stream = parts.io.into_inner();
+                shutdown.spawn(take_over(sessions, line, stream, parts.read_buf));
+            }
+            (None, Some(line)) => {
+                line.with_polling(Polling::end_probe);
+            }
+            (None, None) => {}
+        }
     });
-    Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(UPGRADE, "websocket")
-        .header(CONNECTION, "Upgrade")
-        .header(SEC_WEBSOCKET_ACCEPT, accept)
-        .body(Body::empty())
-        .ok()
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, http::HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = accept.parse() {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
 }
 
-/// What is odd about a request is engineioxide's to say.
-fn is_from_the_start(request: &Request) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    let has = |pair: &str| query.split('&').any(|each| each == pair);
+fn accept(request: &Request) -> Result<String, Refusal> {
     let names = |header: HeaderName, word: &str| names(request.headers(), &header, word);
-    request.method() == Method::GET
-        && has("EIO=4")
-        && has("transport=websocket")
-        && !query.split('&').any(|each| each.starts_with("sid="))
-        && names(CONNECTION, "upgrade")
+    let key = request.headers().get(SEC_WEBSOCKET_KEY);
+    let is_good = names(CONNECTION, "upgrade")
         && names(UPGRADE, "websocket")
-        && names(SEC_WEBSOCKET_VERSION, "13")
+        && names(SEC_WEBSOCKET_VERSION, "13");
+    let Some(key) = key.filter(|_| is_good) else {
+        return Err(Refusal::BadRequest);
+    };
+    let accept = Sha1::new()
+        .chain_update(key.as_bytes())
+        .chain_update(ACCEPT_SUFFIX)
+        .finalize();
+    Ok(STANDARD.encode(accept))
 }
 
 /// Whether a header's list has this word.
@@ -105,62 +123,133 @@ enum Over {
     Gone,
     /// It was closed from here.
     Closed,
-    /// It speaks something else.
-    Broken(Option<Broken>),
-    /// It does not answer.
-    Silent,
+    /// It speaks something else, and is told so.
+    Broken(Broken),
+    /// It does not answer, or says what makes no sense here.
+    Useless,
 }
 
+/// A session that is a WebSocket from the start.
 async fn run(sessions: Arc<Sessions>, line: Arc<Line>, first: Bytes) {
-    let carrier = Carrier::Line(line.clone());
     let settings = &sessions.gateway.settings;
-    let open = json!({
-        "sid": carrier.id(),
-        "upgrades": [],
-        "pingInterval": millis(settings.socket_ping_interval),
-        "pingTimeout": millis(settings.socket_ping_timeout),
-        "maxPayload": settings.socket_max_payload,
-    });
+    let open = sessions.handshake(&line, &[]);
     let mut reader = Reader::new(settings.socket_max_payload);
     reader.feed(&first);
     drop(first);
-    if line.send_frame(&packet::opened(&open)).is_ok() {
-        sessions.begin(carrier.clone());
-        let over = listen(&sessions, &line, &carrier, &mut reader).await;
-        let (broken, reason) = match over {
-            Over::Gone => (None, DisconnectReason::TransportClose),
-            Over::Closed => (None, DisconnectReason::ClosingServer),
-            Over::Broken(broken) => (broken, DisconnectReason::PacketParsingError),
-            Over::Silent => (None, DisconnectReason::HeartbeatTimeout),
-        };
-        line.close(broken);
-        Sessions::end(&carrier, &reason);
-        if !matches!(over, Over::Gone) {
-            let _ = tokio::time::timeout(FAREWELL, part(&line, &mut reader)).await;
-        }
-        line.hang_up();
+    if line.send_frame(&packet::opened_frame(&open)).is_ok() {
+        sessions.begin(line.clone());
+        let heart = Heart::new(settings.socket_ping_interval);
+        serve(&sessions, &line, reader, heart).await;
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// A WebSocket that wants to take over a session that is polled. If it dies or says something else, the session goes on
+/// being polled: between here and there may be something that cuts `WebSocket`s.
+async fn take_over(sessions: Arc<Sessions>, line: Arc<Line>, stream: TcpStream, first: Bytes) {
+    let mut reader = Reader::new(sessions.gateway.settings.socket_max_payload);
+    reader.feed(&first);
+    let probed = tokio::time::timeout(PROBE, probe(&line, &stream, &mut reader)).await;
+    if probed != Ok(true) {
+        line.with_polling(Polling::end_probe);
+        return;
+    }
+    let Some(heart) = line.move_to(stream) else {
+        return;
+    };
+    serve(&sessions, &line, reader, heart).await;
+    sessions.polled().remove(&line.sid);
+}
+
+/// Whether a WebSocket that wants to take over works, which takes a word from either side.
+async fn probe(line: &Line, stream: &TcpStream, reader: &mut Reader) -> bool {
+    let mut pace = Pace::new(Instant::now());
+    let mut is_probed = false;
+    loop {
+        let received = reader.next();
+        if pace.count(reader.frames(), Instant::now()) != Verdict::GoOn {
+            return false;
+        }
+        let reply = match received {
+            Ok(None) => {
+                if stream.readable().await.is_err() || !read(stream, reader) {
+                    return false;
+                }
+                continue;
+            }
+            Ok(Some(Received::Text(text))) if text == "2probe" => {
+                is_probed = true;
+                frame::text("", "3probe").0
+            }
+            Ok(Some(Received::Text(text))) if text == "5" => return is_probed,
+            Ok(Some(Received::Ping(payload))) => frame::pong(&payload),
+            Ok(Some(Received::Part)) => continue,
+            _ => return false,
+        };
+        if !write_all(stream, &reply).await {
+            return false;
+        }
+        if is_probed {
+            line.set_probed();
+        }
+    }
+}
+
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if stream.writable().await.is_err() {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// A session that is a WebSocket, to its end.
+async fn serve(sessions: &Arc<Sessions>, line: &Arc<Line>, mut reader: Reader, heart: Heart) {
+    let Some(stream) = line.stream() else { return };
+    let over = listen(sessions, line, stream, &mut reader, heart).await;
+    match &over {
+        Over::Broken(broken) => line.close_with(&frame::close(Some(*broken))),
+        Over::Gone | Over::Closed | Over::Useless => line.close(),
+    }
+    Sessions::end(line);
+    if !matches!(over, Over::Gone) {
+        let _ = tokio::time::timeout(FAREWELL, part(line, stream, &mut reader)).await;
+    }
+    line.hang_up();
 }
 
 /// Reads, writes what had to wait, and asks now and then whether the client is there.
 async fn listen(
     sessions: &Arc<Sessions>,
-    line: &Line,
-    carrier: &Carrier,
+    line: &Arc<Line>,
+    stream: &TcpStream,
     reader: &mut Reader,
+    mut heart: Heart,
 ) -> Over {
     let settings = &sessions.gateway.settings;
-    let mut asked = None;
-    let deadline = tokio::time::sleep(settings.socket_ping_interval);
+    let mut pace = Pace::new(Instant::now());
+    let deadline = tokio::time::sleep_until(heart.due);
     tokio::pin!(deadline);
     loop {
         loop {
-            match reader.next() {
+            let received = reader.next();
+            let is_free =
+                matches!(&received, Ok(Some(Received::Text(text))) if sessions.is_free(text));
+            let frames = reader.frames().saturating_sub(is_free.into());
+            match pace.count(frames, Instant::now()) {
+                Verdict::GoOn => {}
+                Verdict::Wait(wait) => tokio::time::sleep(wait).await,
+                Verdict::Close => return Over::Broken(Broken::TOO_MUCH),
+            }
+            match received {
                 Ok(None) => break,
+                Ok(Some(Received::Part)) => {}
                 Ok(Some(Received::Close)) => return Over::Gone,
                 Ok(Some(Received::Ping(payload))) => {
                     // One that does not read, and is asked to: its queue is bounded like any other.
@@ -168,46 +257,47 @@ async fn listen(
                         return Over::Closed;
                     }
                 }
-                Ok(Some(Received::Binary(data))) => sessions.hear_binary(data.into(), carrier),
-                Ok(Some(Received::Text(text))) => match text.as_bytes().first() {
-                    Some(b'4') => sessions.hear_text(Str::from(text).slice(1..), carrier),
-                    Some(b'2' | b'3') => {
-                        if let Some(at) = asked.take() {
-                            deadline.as_mut().reset(at + settings.socket_ping_interval);
+                Ok(Some(Received::Binary(data))) => sessions.hear_binary(data.into(), line),
+                Ok(Some(Received::Text(text))) => {
+                    match sessions.hear_packet(&Str::from(text), line) {
+                        Word::Heard => {}
+                        Word::Pong => {
+                            heart.answer(settings.socket_ping_interval);
+                            deadline.as_mut().reset(heart.due);
                         }
+                        Word::Bye => return Over::Gone,
+                        Word::Wrong => return Over::Useless,
                     }
-                    Some(b'1') => return Over::Gone,
-                    _ => return Over::Broken(None),
-                },
-                Err(broken) => return Over::Broken(Some(broken)),
+                }
+                Err(broken) => return Over::Broken(broken),
             }
             if line.is_closed() {
                 return Over::Closed;
             }
+            // Whoever sends without end lets the others have their turn.
+            tokio::task::coop::consume_budget().await;
         }
-        // Whoever sends without end lets the others have their turn.
-        tokio::task::coop::consume_budget().await;
         tokio::select! {
-            ready = line.stream.readable() => {
-                if ready.is_err() || !read(line, reader) {
+            ready = stream.readable() => {
+                if ready.is_err() || !read(stream, reader) {
                     return Over::Gone;
                 }
             }
-            ready = line.stream.writable(), if line.is_waiting() => {
+            ready = stream.writable(), if line.is_waiting() => {
                 if ready.is_err() || line.flush().is_err() {
                     return Over::Gone;
                 }
             }
             () = line.changed.notified() => {}
             () = &mut deadline => {
-                if asked.is_some() {
-                    return Over::Silent;
+                if heart.asked_at.is_some() {
+                    return Over::Useless;
                 }
                 if line.send_frame(&Bytes::from_static(PING)).is_err() {
                     return Over::Closed;
                 }
-                asked = Some(Instant::now());
-                deadline.as_mut().reset(Instant::now() + settings.socket_ping_timeout);
+                heart.ask(settings.socket_ping_timeout);
+                deadline.as_mut().reset(heart.due);
             }
         }
         if line.is_closed() {
@@ -217,9 +307,9 @@ async fn listen(
 }
 
 /// Reads what is there. Returns whether the line still stands.
-fn read(line: &Line, reader: &mut Reader) -> bool {
+fn read(stream: &TcpStream, reader: &mut Reader) -> bool {
     let mut buffer = [0; READ];
-    match line.stream.try_read(&mut buffer) {
+    match stream.try_read(&mut buffer) {
         Ok(0) => false,
         Ok(length) => {
             reader.feed(&buffer[..length]);
@@ -231,15 +321,15 @@ fn read(line: &Line, reader: &mut Reader) -> bool {
 
 /// Sends the last words and waits until the client has read them: closing a line on which something
 /// unread has come would throw them away.
-async fn part(line: &Line, reader: &mut Reader) {
+async fn part(line: &Line, stream: &TcpStream, reader: &mut Reader) {
     while line.is_waiting() {
-        if line.stream.writable().await.is_err() || line.flush().is_err() {
+        if stream.writable().await.is_err() || line.flush().is_err() {
             return;
         }
     }
     // Where it is broken, only the end of the line ends it.
     let mut is_broken = false;
-    while line.stream.readable().await.is_ok() && read(line, reader) {
+    while stream.readable().await.is_ok() && read(stream, reader) {
         while !is_broken {
             match reader.next() {
                 Ok(None) => break,
