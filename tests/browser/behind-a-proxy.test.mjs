@@ -1,5 +1,5 @@
-// Behind nginx as README has it, and as it had it once, without `Host`: then Tutti takes its own pages for strangers', and
-// says so to the person, to whoever reads the log, and to programs.
+// Behind nginx as README has it; as it had it once, without `Host`: then Tutti takes its own pages for strangers', and
+// says so to the person, to whoever reads the log, and to programs; and without `Upgrade`: then there are no WebSockets.
 
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,9 @@ import { byId, person, playsPast, register, startBrowser } from './people.mjs';
 
 const STORY_MS = 60_000;
 const PASSES_HOST = /^ *proxy_set_header Host .*\n/m;
+const PASSES_WEBSOCKETS = /^ *proxy_(?:http_version|set_header (?:Upgrade|Connection)) .*\n/gm;
+/** Generous, and less than the page waits for a WebSocket that says nothing. */
+const AT_ONCE_MS = 8_000;
 
 /** The configuration in README, word by word. */
 function recipe() {
@@ -51,7 +54,8 @@ describe('behind nginx', { timeout: 2 * STORY_MS }, () => {
   before(async () => {
     tutti = await startTutti({ env: { ...unlimited, TRUSTED_PROXIES: '1' } });
     browser = await startBrowser();
-    proxies.push(await startNginx(recipe(), tutti.port), await startNginx(recipe().replace(PASSES_HOST, ''), tutti.port));
+    const recipes = [recipe(), recipe().replace(PASSES_HOST, ''), recipe().replace(PASSES_WEBSOCKETS, '')];
+    for (const each of recipes) proxies.push(await startNginx(each, tutti.port));
   });
   after(async () => {
     await browser?.close();
@@ -115,5 +119,26 @@ describe('behind nginx', { timeout: 2 * STORY_MS }, () => {
     assert.equal(error.code, 'FORBIDDEN');
     assert.ok(error.message.includes(`not to pages of ${proxies[0].url}`) && error.message.includes('ALLOWED_ORIGINS'), error.message);
     assert.deepEqual(error.told, [{ code: error.code, message: error.message }]);
+  });
+
+  test('without Upgrade the page uses long-polling at once', { timeout: STORY_MS }, async () => {
+    const [, , { url }] = proxies;
+    assert.equal(recipe().match(PASSES_WEBSOCKETS)?.length, 3);
+    const dan = await person(browser, url, 'dan');
+    await register(dan);
+    const began = performance.now();
+    await dan.page.fill(byId('room-name'), 'Without WebSockets');
+    await dan.page.click(byId('create-room'));
+    await dan.page.waitForURL('**/room/room_*');
+    await dan.page.click(byId('track'));
+    await playsPast(dan, 0.5);
+    const took = performance.now() - began;
+    assert.ok(took < AT_ONCE_MS, `${Math.round(took)} ms`);
+
+    // As the page asks, and as it then arrives here: without what belongs to one hop.
+    const answer = await api(url)('GET', '/socket.io/?EIO=4&transport=websocket', { headers: { 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' } });
+    assert.equal(answer.status, 400);
+    assert.equal(answer.body.code, 3);
+    assert.ok(answer.body.detail.includes('proxies have to pass on'), answer.body.detail);
   });
 });

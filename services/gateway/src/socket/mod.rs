@@ -6,6 +6,7 @@
 mod connection;
 mod events;
 mod frame;
+mod handshake;
 mod hub;
 mod line;
 mod outbox;

@@ -24,6 +24,11 @@ pub(super) enum Refusal {
 impl Refusal {
     /// The answer to it.
     pub(super) fn response(self) -> Response {
+        self.because(None)
+    }
+
+    /// The answer to it, with the reason for whoever looks at it.
+    pub(super) fn because(self, detail: Option<&str>) -> Response {
         let message = match self {
             Self::UnknownTransport => "Transport unknown",
             Self::UnknownSession => "Session ID unknown",
@@ -31,7 +36,10 @@ impl Refusal {
             Self::BadRequest => "Bad request",
             Self::UnsupportedVersion => "Unsupported protocol version",
         };
-        let body = json!({ "code": self as u8, "message": message });
+        let mut body = json!({ "code": self as u8, "message": message });
+        if let Some(detail) = detail {
+            body["detail"] = detail.into();
+        }
         let headers = [
             (CONTENT_TYPE, "application/json"),
             (CACHE_CONTROL, "no-store"),

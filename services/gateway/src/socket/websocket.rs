@@ -7,31 +7,24 @@ use axum::{
     extract::Request,
     response::Response,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use engineioxide_core::Str;
 use http::{
-    HeaderMap, StatusCode,
-    header::{
-        CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
-        UPGRADE,
-    },
+    HeaderValue, StatusCode,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE},
 };
 use hyper_util::rt::TokioIo;
-use sha1::{Digest as _, Sha1};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     Sessions, Word,
     frame::{self, Broken, Reader, Received},
+    handshake,
     line::{Heart, Line, PING},
     pace::{Pace, Verdict},
     packet,
     polling::Polling,
     request::Refusal,
 };
-
-/// RFC 6455, section 1.3.
-const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Bytes read at once. They are on the stack: what waits for a client holds no buffer.
 const READ: usize = 4 * 1024;
@@ -49,9 +42,9 @@ pub(super) fn upgrade(
     query: Option<Box<str>>,
     request: &mut Request,
 ) -> Response {
-    let accept = match accept(request) {
+    let accept = match handshake::accept(request) {
         Ok(accept) => accept,
-        Err(refusal) => return refusal.response(),
+        Err(refused) => return refused,
     };
     if let Some(line) = &polled
         && line.with_polling(Polling::begin_probe) != Some(true)
@@ -84,37 +77,12 @@ pub(super) fn upgrade(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
-    headers.insert(UPGRADE, http::HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     if let Ok(accept) = accept.parse() {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     response
-}
-
-fn accept(request: &Request) -> Result<String, Refusal> {
-    let names = |header: HeaderName, word: &str| names(request.headers(), &header, word);
-    let key = request.headers().get(SEC_WEBSOCKET_KEY);
-    let is_good = names(CONNECTION, "upgrade")
-        && names(UPGRADE, "websocket")
-        && names(SEC_WEBSOCKET_VERSION, "13");
-    let Some(key) = key.filter(|_| is_good) else {
-        return Err(Refusal::BadRequest);
-    };
-    let accept = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update(ACCEPT_SUFFIX)
-        .finalize();
-    Ok(STANDARD.encode(accept))
-}
-
-/// Whether a header's list has this word.
-fn names(headers: &HeaderMap, header: &HeaderName, word: &str) -> bool {
-    let values = headers.get_all(header).iter();
-    let mut words = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    words.any(|each| each.trim().eq_ignore_ascii_case(word))
 }
 
 /// Why a connection is over.
