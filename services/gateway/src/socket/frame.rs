@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455, section 5): read as clients send them, written as servers do.
+//! WebSocket frames (RFC 6455, sections 5, 7 and 8.1): read as clients send them, written as servers do.
 
 use axum::body::Bytes;
 
@@ -15,15 +15,16 @@ const PONG: u8 = 10;
 /// The most a control frame may carry.
 const CONTROL_MAX: usize = 125;
 
-/// What a client sent, once it is whole.
+/// What a frame of a client's brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
-    /// A frame that completes nothing.
+    /// Nothing yet, or nothing to be answered: a part of a message, a pong.
     Part,
-    Close,
+    /// The end, with the code that is to be sent back, if it has one.
+    Close(Option<u16>),
 }
 
 /// Why a connection cannot go on, as a close code.
@@ -34,32 +35,99 @@ impl Broken {
     /// Not WebSocket as clients speak it.
     const PROTOCOL: Self = Self(1002);
     const NOT_UTF8: Self = Self(1007);
-    const TOO_LARGE: Self = Self(1009);
     /// More than anybody has to say.
     pub(super) const TOO_MUCH: Self = Self(1008);
+    const TOO_LARGE: Self = Self(1009);
+}
+
+/// What a connection ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    Normal,
+    Broken(Broken),
+    /// The answer to a client's own: the same code, or none.
+    Echo(Option<u16>),
 }
 
 /// Puts messages together. It holds no memory while nothing is half there.
 pub(super) struct Reader {
     buffer: Vec<u8>,
-    /// A message in several frames, so far, and whether it is text.
-    begun: Option<(bool, Vec<u8>)>,
+    /// How much of the buffer has been read.
+    used: usize,
+    /// A message in several frames, so far.
+    begun: Option<Begun>,
     /// The most bytes of a message.
     max: usize,
+    /// Those taken out of the buffer since this was asked last.
     frames: u32,
 }
 
-/// A frame that is all there.
-struct Frame {
+/// A message in several frames, so far.
+struct Begun {
+    is_text: bool,
+    bytes: Vec<u8>,
+    /// How much of it is known to be UTF-8.
+    checked: usize,
+}
+
+impl Begun {
+    fn new(is_text: bool) -> Self {
+        Self {
+            is_text,
+            bytes: Vec::new(),
+            checked: 0,
+        }
+    }
+
+    /// Appends a part. Text that cannot become UTF-8 any more fails here, not with its last part.
+    fn push(&mut self, part: Vec<u8>) -> Result<(), Broken> {
+        if self.bytes.is_empty() {
+            self.bytes = part;
+        } else {
+            self.bytes.extend_from_slice(&part);
+        }
+        if self.is_text
+            && let Err(error) = std::str::from_utf8(&self.bytes[self.checked..])
+        {
+            if error.error_len().is_some() {
+                return Err(Broken::NOT_UTF8);
+            }
+            // The last character goes on in the next part.
+            self.checked += error.valid_up_to();
+        } else {
+            self.checked = self.bytes.len();
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Received, Broken> {
+        if !self.is_text {
+            return Ok(Received::Binary(self.bytes));
+        }
+        if self.checked < self.bytes.len() {
+            return Err(Broken::NOT_UTF8);
+        }
+        let text = String::from_utf8(self.bytes).map_err(|_| Broken::NOT_UTF8)?;
+        Ok(Received::Text(text))
+    }
+}
+
+/// What stands in front of a frame's payload.
+struct Head {
     is_last: bool,
     opcode: u8,
-    payload: Vec<u8>,
+    mask: [u8; 4],
+    /// Its own bytes, and those of the payload.
+    length: usize,
+    payload: usize,
 }
 
 impl Reader {
+    /// `max` is the most bytes of a message.
     pub(super) fn new(max: usize) -> Self {
         Self {
             buffer: Vec::new(),
+            used: 0,
             begun: None,
             max,
             frames: 0,
@@ -67,108 +135,143 @@ impl Reader {
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) {
+        // Here and not with each frame, of which a buffer may hold thousands.
+        self.buffer.drain(..self.used);
+        self.used = 0;
         self.buffer.extend_from_slice(bytes);
-    }
-
-    /// Frames that were taken out since this was asked last.
-    pub(super) fn frames(&mut self) -> u32 {
-        std::mem::take(&mut self.frames)
     }
 
     /// Forgets what was read.
     pub(super) fn clear(&mut self) {
         self.buffer = Vec::new();
+        self.used = 0;
     }
 
-    /// The next message, if it is whole.
+    /// How many frames of any kind were read since this was asked last.
+    pub(super) fn frames(&mut self) -> u32 {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Reads the next frame, if it is whole, and says what it brought: it never reads more than one, so that the caller
+    /// can count them.
+    ///
+    /// # Errors
+    /// The client breaks the protocol or the limit. Whatever follows cannot be read any more.
     pub(super) fn next(&mut self) -> Result<Option<Received>, Broken> {
-        if let Some(frame) = self.frame()? {
-            self.frames += 1;
-            let Frame {
-                is_last,
-                opcode,
-                payload,
-            } = frame;
-            let (is_text, message) = match (opcode, self.begun.take()) {
-                (CLOSE, _) => return Ok(Some(Received::Close)),
-                (PING, begun) => {
-                    self.begun = begun;
-                    return Ok(Some(Received::Ping(payload)));
-                }
-                (PONG, begun) => {
-                    self.begun = begun;
-                    return Ok(Some(Received::Part));
-                }
-                (TEXT | BINARY, None) => (opcode == TEXT, payload),
-                (CONTINUATION, Some((is_text, mut message))) => {
-                    message.extend_from_slice(&payload);
-                    (is_text, message)
-                }
-                _ => return Err(Broken::PROTOCOL),
-            };
-            if !is_last {
-                self.begun = Some((is_text, message));
-                return Ok(Some(Received::Part));
-            }
-            return if is_text {
-                let text = String::from_utf8(message).map_err(|_| Broken::NOT_UTF8)?;
-                Ok(Some(Received::Text(text)))
-            } else {
-                Ok(Some(Received::Binary(message)))
-            };
+        let Some(head) = self.head()? else {
+            return Ok(None);
+        };
+        let begin = self.used + head.length;
+        let Some(masked) = self.buffer.get(begin..begin + head.payload) else {
+            return Ok(None);
+        };
+        let unmasked = masked.iter().zip(head.mask.iter().cycle());
+        let payload: Vec<u8> = unmasked.map(|(byte, mask)| byte ^ mask).collect();
+        self.used = begin + head.payload;
+        if self.used == self.buffer.len() {
+            self.clear();
         }
-        Ok(None)
+        self.frames = self.frames.saturating_add(1);
+        self.take(&head, payload).map(Some)
     }
 
-    fn frame(&mut self) -> Result<Option<Frame>, Broken> {
-        let [first, second, rest @ ..] = self.buffer.as_slice() else {
+    fn take(&mut self, head: &Head, payload: Vec<u8>) -> Result<Received, Broken> {
+        match head.opcode {
+            CLOSE => return closed(&payload),
+            PING => return Ok(Received::Ping(payload)),
+            PONG => return Ok(Received::Part),
+            _ => {}
+        }
+        let begun = self.begun.take();
+        let mut message = begun.unwrap_or_else(|| Begun::new(head.opcode == TEXT));
+        message.push(payload)?;
+        if head.is_last {
+            return message.finish();
+        }
+        self.begun = Some(message);
+        Ok(Received::Part)
+    }
+
+    /// What stands in front of the next frame, if it is there. What must not be is noticed as soon as it is there.
+    fn head(&self) -> Result<Option<Head>, Broken> {
+        let Some((first, rest)) = self.buffer[self.used..].split_first() else {
             return Ok(None);
         };
         let (is_last, opcode) = (first & 0x80 != 0, first & 0x0f);
-        // No extension was agreed on, and clients mask.
-        if first & 0x70 != 0 || second & 0x80 == 0 {
+        let is_expected = match opcode {
+            TEXT | BINARY => self.begun.is_none(),
+            CONTINUATION => self.begun.is_some(),
+            CLOSE | PING | PONG => is_last,
+            _ => false,
+        };
+        // No extension was agreed on that would use the other bits.
+        if !is_expected || first & 0x70 != 0 {
             return Err(Broken::PROTOCOL);
         }
-        let (length_bytes, length) = match second & 0x7f {
-            126 => match rest {
-                [a, b, ..] => (2, u64::from(u16::from_be_bytes([*a, *b]))),
-                _ => return Ok(None),
-            },
-            127 => match rest.first_chunk() {
-                Some(length) => (8, u64::from_be_bytes(*length)),
+        let Some((second, rest)) = rest.split_first() else {
+            return Ok(None);
+        };
+        let (is_masked, short) = (second & 0x80 != 0, second & 0x7f);
+        let is_control = opcode >= CLOSE;
+        // Clients mask, and what is short may only be written in the short way.
+        if !is_masked || (is_control && usize::from(short) > CONTROL_MAX) {
+            return Err(Broken::PROTOCOL);
+        }
+        let (length_bytes, payload, least) = match short {
+            126 => match rest.first_chunk() {
+                Some(length) => (2, u64::from(u16::from_be_bytes(*length)), 126),
                 None => return Ok(None),
             },
-            short => (0, u64::from(short)),
+            127 => match rest.first_chunk() {
+                Some(length) => (8, u64::from_be_bytes(*length), 0x1_0000),
+                None => return Ok(None),
+            },
+            short => (0, u64::from(short), 0),
         };
-        let length = usize::try_from(length).map_err(|_| Broken::TOO_LARGE)?;
-        if opcode >= CLOSE && (!is_last || length > CONTROL_MAX) {
+        // The highest bit of a length must be 0.
+        if payload < least || payload >> 63 == 1 {
             return Err(Broken::PROTOCOL);
         }
-        let so_far = self.begun.as_ref().map_or(0, |(_, message)| message.len());
+        let so_far = self.begun.as_ref().map_or(0, |begun| begun.bytes.len());
+        let left = self.max.saturating_sub(so_far);
+        let payload = usize::try_from(payload).map_err(|_| Broken::TOO_LARGE)?;
         // Before it is waited for: nobody can make us hold more.
-        if length > self.max.saturating_sub(so_far) && opcode < CLOSE {
+        if payload > left && !is_control {
             return Err(Broken::TOO_LARGE);
         }
-        let Some((mask, rest)) = rest[length_bytes..].split_first_chunk::<4>() else {
+        let Some(mask) = rest[length_bytes..].first_chunk::<4>() else {
             return Ok(None);
         };
-        let Some(masked) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let unmasked = masked.iter().zip(mask.iter().cycle());
-        let payload = unmasked.map(|(byte, mask)| byte ^ mask).collect();
-        let used = 2 + length_bytes + mask.len() + length;
-        if used == self.buffer.len() {
-            self.buffer = Vec::new();
-        } else {
-            self.buffer.drain(..used);
-        }
-        Ok(Some(Frame {
+        Ok(Some(Head {
             is_last,
             opcode,
+            mask: *mask,
+            length: 2 + length_bytes + mask.len(),
             payload,
         }))
     }
+}
+
+/// Reads what a close frame carries: nothing, or a code and why in words (section 5.5.1).
+fn closed(payload: &[u8]) -> Result<Received, Broken> {
+    if payload.is_empty() {
+        return Ok(Received::Close(None));
+    }
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return Err(Broken::PROTOCOL);
+    };
+    let code = u16::from_be_bytes(*code);
+    if !may_be_sent(code) {
+        return Err(Broken::PROTOCOL);
+    }
+    std::str::from_utf8(reason).map_err(|_| Broken::NOT_UTF8)?;
+    Ok(Received::Close(Some(code)))
+}
+
+/// Whether a close code may stand in a frame: those that IANA has registered for that, and those that libraries and
+/// applications may choose (section 7.4). 1004 has no meaning; 1005, 1006 and 1015 are what is said where there was none.
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// A text frame of the two one behind the other, and where in it they begin.
@@ -208,10 +311,17 @@ pub(super) fn pong(payload: &[u8]) -> Bytes {
     control(PONG, payload)
 }
 
-/// The end, in good order or for what is broken.
-pub(super) fn close(broken: Option<Broken>) -> Bytes {
-    let code = broken.map_or(NORMAL, |broken| broken.0);
-    control(CLOSE, &code.to_be_bytes())
+/// The end.
+pub(super) fn close(goodbye: Goodbye) -> Bytes {
+    let code = match goodbye {
+        Goodbye::Normal => Some(NORMAL),
+        Goodbye::Broken(Broken(code)) => Some(code),
+        Goodbye::Echo(code) => code,
+    };
+    match code {
+        Some(code) => control(CLOSE, &code.to_be_bytes()),
+        None => control(CLOSE, &[]),
+    }
 }
 
 fn control(opcode: u8, payload: &[u8]) -> Bytes {
@@ -224,7 +334,10 @@ fn control(opcode: u8, payload: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::{BINARY, Broken, CLOSE, CONTINUATION, PING, PONG, Reader, Received, TEXT, text};
+    use super::{
+        BINARY, Broken, CLOSE, CONTINUATION, Goodbye, PING, PONG, Reader, Received, TEXT, close,
+        text,
+    };
 
     const LAST: u8 = 0x80;
 
@@ -293,6 +406,7 @@ mod tests {
             sent(LAST | PING, b"there?"),
             sent(LAST | PONG, b""),
             sent(CONTINUATION, "ä".as_bytes().get(1..).unwrap()),
+            sent(CONTINUATION, b""),
             sent(LAST | CONTINUATION, b"!"),
             sent(LAST | CLOSE, &[3, 232]),
         ];
@@ -301,27 +415,47 @@ mod tests {
             Received::Ping(b"there?".to_vec()),
             Received::Part,
             Received::Part,
+            Received::Part,
             is_text("ä!"),
-            Received::Close,
+            Received::Close(Some(1000)),
         ];
         assert_eq!(read(&all.concat()).unwrap(), wanted);
     }
 
     #[test]
+    fn each_frame_is_counted_and_costs_the_same() {
+        let mut reader = Reader::new(1_000);
+        // It would take minutes if each frame moved those behind it.
+        reader.feed(&sent(LAST | PONG, b"").repeat(400_000));
+        assert_eq!(reader.next(), Ok(Some(Received::Part)));
+        assert_eq!(reader.frames(), 1);
+        while reader.next().unwrap().is_some() {}
+        assert_eq!((reader.frames(), reader.frames()), (399_999, 0));
+    }
+
+    #[test]
     fn what_is_not_websocket_or_too_large_ends_it() {
+        // An unmasked text, and lengths that are longer than they have to be.
         let unmasked = [LAST | TEXT, 1, b'x'];
+        let longer = [LAST | TEXT, 0xfe, 0, 125];
+        let longest = [LAST | TEXT, 255, 0, 0, 0, 0, 0, 0, 255, 255];
+        let begun = sent(TEXT, b"");
         for (bytes, why) in [
-            (unmasked.to_vec(), Broken::PROTOCOL),
-            (sent(LAST | 0x40 | TEXT, b""), Broken::PROTOCOL),
-            (sent(LAST | 3, b""), Broken::PROTOCOL),
-            (sent(LAST | 0xb, b""), Broken::PROTOCOL),
-            (sent(PING, b""), Broken::PROTOCOL),
+            (unmasked[..2].to_vec(), Broken::PROTOCOL),
+            (longer.to_vec(), Broken::PROTOCOL),
+            (longest.to_vec(), Broken::PROTOCOL),
+            // The first byte says enough.
+            (vec![LAST | 0x40 | TEXT], Broken::PROTOCOL),
+            (vec![LAST | 0x20 | PING], Broken::PROTOCOL),
+            (vec![LAST | 0x10 | TEXT], Broken::PROTOCOL),
+            (vec![LAST | 3], Broken::PROTOCOL),
+            (vec![LAST | 0xb], Broken::PROTOCOL),
+            (vec![PING], Broken::PROTOCOL),
+            (vec![CLOSE], Broken::PROTOCOL),
+            (vec![LAST | CONTINUATION], Broken::PROTOCOL),
+            ([&begun[..], &[LAST | TEXT]].concat(), Broken::PROTOCOL),
+            ([&begun[..], &[BINARY]].concat(), Broken::PROTOCOL),
             (sent(LAST | PING, &[0; 126]), Broken::PROTOCOL),
-            (sent(LAST | CONTINUATION, b""), Broken::PROTOCOL),
-            (
-                [sent(TEXT, b""), sent(LAST | TEXT, b"")].concat(),
-                Broken::PROTOCOL,
-            ),
             (sent(LAST | TEXT, &[255]), Broken::NOT_UTF8),
             (sent(LAST | TEXT, &[b'x'; 1_001]), Broken::TOO_LARGE),
             (
@@ -334,8 +468,12 @@ mod tests {
             ),
             // Said to be huge: refused at once.
             (
-                vec![LAST | TEXT, 255, 255, 255, 255, 255, 255, 255, 255, 255],
+                vec![LAST | TEXT, 255, 127, 255, 255, 255, 255, 255, 255, 255],
                 Broken::TOO_LARGE,
+            ),
+            (
+                vec![LAST | TEXT, 255, 128, 0, 0, 0, 0, 0, 0, 0],
+                Broken::PROTOCOL,
             ),
         ] {
             assert_eq!(
@@ -346,6 +484,55 @@ mod tests {
             );
         }
         assert!(read(&sent(LAST | TEXT, &[b'x'; 1_000])).is_ok());
+    }
+
+    #[test]
+    fn text_that_cannot_become_utf8_fails_at_once() {
+        // The first byte of four, then one that can never follow it.
+        let begin = sent(TEXT, &[b'x', 0xf0]);
+        assert!(read(&begin).is_ok());
+        let bad = [begin.clone(), sent(CONTINUATION, &[0x80])].concat();
+        assert_eq!(read(&bad), Err(Broken::NOT_UTF8));
+        // It may be cut anywhere, but not at the end.
+        let cut = [begin.clone(), sent(CONTINUATION, &[0x9f])].concat();
+        assert!(read(&cut).is_ok());
+        let ended = [begin, sent(LAST | CONTINUATION, &[0x9f])].concat();
+        assert_eq!(read(&ended), Err(Broken::NOT_UTF8));
+    }
+
+    #[test]
+    fn a_close_is_sent_back_unless_it_may_not_be_sent() {
+        let closing = |payload: &[u8]| read(&sent(LAST | CLOSE, payload));
+        assert_eq!(closing(b""), Ok(vec![Received::Close(None)]));
+        assert_eq!(closing(&[3]), Err(Broken::PROTOCOL));
+        assert_eq!(closing(&[3, 232, 0xff]), Err(Broken::NOT_UTF8));
+        for (codes, may_be) in [
+            (0..=999, false),
+            (1000..=1003, true),
+            (1004..=1006, false),
+            (1007..=1014, true),
+            (1015..=2999, false),
+            (3000..=4999, true),
+            (5000..=u16::MAX, false),
+        ] {
+            for code in codes {
+                let wanted = if may_be {
+                    Ok(vec![Received::Close(Some(code))])
+                } else {
+                    Err(Broken::PROTOCOL)
+                };
+                let payload = [&code.to_be_bytes()[..], "wörds".as_bytes()].concat();
+                assert_eq!(closing(&payload), wanted, "{code}");
+            }
+        }
+        for (goodbye, frame) in [
+            (Goodbye::Normal, &[0x88, 2, 3, 232][..]),
+            (Goodbye::Broken(Broken::PROTOCOL), &[0x88, 2, 3, 234]),
+            (Goodbye::Echo(Some(3000)), &[0x88, 2, 11, 184]),
+            (Goodbye::Echo(None), &[0x88, 0]),
+        ] {
+            assert_eq!(close(goodbye), frame);
+        }
     }
 
     #[test]

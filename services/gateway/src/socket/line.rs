@@ -17,7 +17,8 @@ use engineioxide_core::Sid;
 use tokio::{net::TcpStream, sync::Notify, time::Instant};
 
 use super::{
-    Slot, frame,
+    Slot,
+    frame::{self, Goodbye},
     outbox::{Full, Outbox},
     packet::Message,
     polling::{Beat, Polling, Successor},
@@ -228,29 +229,40 @@ impl Line {
 
     /// Ends it at once, whoever still holds it: what is left to do when a client has gone may take a while.
     pub(super) fn hang_up(&self) {
+        self.shut_down(Shutdown::Both);
+    }
+
+    /// Tells the client that nothing follows any more. What it still sends can be read.
+    pub(super) fn finish(&self) {
+        self.shut_down(Shutdown::Write);
+    }
+
+    fn shut_down(&self, how: Shutdown) {
         // What tokio has of it cannot be shut down while it is shared.
         let copy = self.stream.get().map(|it| it.as_fd().try_clone_to_owned());
         if let Some(Ok(copy)) = copy {
             // It may be gone already.
-            let _ = std::net::TcpStream::from(copy).shutdown(Shutdown::Both);
+            let _ = std::net::TcpStream::from(copy).shutdown(how);
         }
     }
 
     /// Ends it behind what waits. The transport is closed and not the namespace, so that a client comes back by itself.
     pub(super) fn close(&self) {
-        self.close_with(&frame::close(None));
+        self.part(Goodbye::Normal);
     }
 
-    /// Ends it behind what waits, with this last frame where it is a WebSocket.
-    pub(super) fn close_with(&self, last: &Bytes) {
+    /// Ends it behind what waits. The client is told in the words of both protocols, unless it has said good-bye itself.
+    pub(super) fn part(&self, goodbye: Goodbye) {
         let mut state = self.state();
         if state.is_closed {
             return;
         }
         // One that does not even take this is dropped a moment later.
-        let _ = self.put(&mut state, &Bytes::from_static(CLOSE));
+        if !matches!(goodbye, Goodbye::Echo(_)) {
+            let _ = self.put(&mut state, &Bytes::from_static(CLOSE));
+        }
         if state.polling.is_none() {
-            let _ = self.put(&mut state, last);
+            let _ = self.put(&mut state, &frame::close(goodbye));
         }
         self.end(&mut state);
     }

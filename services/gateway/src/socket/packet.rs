@@ -268,7 +268,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use axum::body::Bytes;
-    use engineioxide::Str;
+    use engineioxide_core::Str;
     use socketioxide_core::parser::ParserState;
 
     use super::{

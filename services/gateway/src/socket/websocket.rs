@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     Sessions, Word,
-    frame::{self, Broken, Reader, Received},
+    frame::{self, Broken, Goodbye, Reader, Received},
     handshake,
     line::{Heart, Line, PING},
     pace::{Pace, Verdict},
@@ -91,10 +91,8 @@ enum Over {
     Gone,
     /// It was closed from here.
     Closed,
-    /// It speaks something else, and is told so.
-    Broken(Broken),
-    /// It does not answer, or says what makes no sense here.
-    Useless,
+    /// It has said good-bye, or is told why it cannot go on.
+    Ended(Goodbye),
 }
 
 /// A session that is a WebSocket from the start.
@@ -181,9 +179,9 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> bool {
 async fn serve(sessions: &Arc<Sessions>, line: &Arc<Line>, mut reader: Reader, heart: Heart) {
     let Some(stream) = line.stream() else { return };
     let over = listen(sessions, line, stream, &mut reader, heart).await;
-    match &over {
-        Over::Broken(broken) => line.close_with(&frame::close(Some(*broken))),
-        Over::Gone | Over::Closed | Over::Useless => line.close(),
+    match over {
+        Over::Ended(goodbye) => line.part(goodbye),
+        Over::Gone | Over::Closed => line.close(),
     }
     Sessions::end(line);
     if !matches!(over, Over::Gone) {
@@ -213,12 +211,12 @@ async fn listen(
             match pace.count(frames, Instant::now()) {
                 Verdict::GoOn => {}
                 Verdict::Wait(wait) => tokio::time::sleep(wait).await,
-                Verdict::Close => return Over::Broken(Broken::TOO_MUCH),
+                Verdict::Close => return Over::Ended(Goodbye::Broken(Broken::TOO_MUCH)),
             }
             match received {
                 Ok(None) => break,
                 Ok(Some(Received::Part)) => {}
-                Ok(Some(Received::Close)) => return Over::Gone,
+                Ok(Some(Received::Close(code))) => return Over::Ended(Goodbye::Echo(code)),
                 Ok(Some(Received::Ping(payload))) => {
                     // One that does not read, and is asked to: its queue is bounded like any other.
                     if line.send_frame(&frame::pong(&payload)).is_err() {
@@ -234,10 +232,10 @@ async fn listen(
                             deadline.as_mut().reset(heart.due);
                         }
                         Word::Bye => return Over::Gone,
-                        Word::Wrong => return Over::Useless,
+                        Word::Wrong => return Over::Ended(Goodbye::Normal),
                     }
                 }
-                Err(broken) => return Over::Broken(broken),
+                Err(broken) => return Over::Ended(Goodbye::Broken(broken)),
             }
             if line.is_closed() {
                 return Over::Closed;
@@ -259,7 +257,7 @@ async fn listen(
             () = line.changed.notified() => {}
             () = &mut deadline => {
                 if heart.asked_at.is_some() {
-                    return Over::Useless;
+                    return Over::Ended(Goodbye::Normal);
                 }
                 if line.send_frame(&Bytes::from_static(PING)).is_err() {
                     return Over::Closed;
@@ -295,13 +293,15 @@ async fn part(line: &Line, stream: &TcpStream, reader: &mut Reader) {
             return;
         }
     }
+    // The server is the first to close the line (RFC 6455, section 7.1.1).
+    line.finish();
     // Where it is broken, only the end of the line ends it.
     let mut is_broken = false;
     while stream.readable().await.is_ok() && read(stream, reader) {
         while !is_broken {
             match reader.next() {
                 Ok(None) => break,
-                Ok(Some(Received::Close)) => return,
+                Ok(Some(Received::Close(_))) => return,
                 Ok(Some(_)) => {}
                 Err(_) => is_broken = true,
             }
