@@ -149,7 +149,9 @@ async fn probe(line: &Line, stream: &TcpStream, reader: &mut Reader) -> bool {
             Ok(Some(Received::Text(text))) if text == "5" => return is_probed,
             Ok(Some(Received::Ping(payload))) => frame::pong(&payload),
             Ok(Some(Received::Part)) => continue,
-            _ => return false,
+            Ok(Some(Received::Close(code))) => return say(stream, Goodbye::Echo(code)).await,
+            Ok(Some(_)) => return say(stream, Goodbye::Normal).await,
+            Err(broken) => return say(stream, Goodbye::Broken(broken)).await,
         };
         if !write_all(stream, &reply).await {
             return false;
@@ -158,6 +160,12 @@ async fn probe(line: &Line, stream: &TcpStream, reader: &mut Reader) -> bool {
             line.set_probed();
         }
     }
+}
+
+/// Says good-bye on a `WebSocket` that will not take over.
+async fn say(stream: &TcpStream, goodbye: Goodbye) -> bool {
+    write_all(stream, &frame::close(goodbye)).await;
+    false
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> bool {
