@@ -4,6 +4,7 @@ mod shared;
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -37,6 +38,19 @@ pub fn retry_after_s(wait: Duration) -> u64 {
         .max(1)
         .try_into()
         .unwrap_or(u64::MAX)
+}
+
+/// What a limit by address counts: an IPv4 address itself, and of an IPv6 address its /64, since whoever has one address of
+/// a /64 has all of them. An IPv4 address mapped into IPv6 is the IPv4 address.
+#[must_use]
+pub fn prefix_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64));
+            format!("{network}/64")
+        }
+    }
 }
 
 /// Counts in the metrics that a limit has refused somebody.
@@ -179,8 +193,22 @@ impl TokenBucket {
 mod tests {
     use std::time::Duration;
 
-    use super::{TokenBucket, retry_after_s};
+    use super::{TokenBucket, prefix_of, retry_after_s};
     use crate::clock::UnixMs;
+
+    #[test]
+    fn an_ipv6_client_is_its_64_and_a_mapped_address_the_ipv4_one() {
+        let prefix = |text: &str| prefix_of(text.parse().unwrap());
+        assert_eq!(prefix("192.0.2.7"), "192.0.2.7");
+        assert_eq!(prefix("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(prefix("2001:db8:0:7::1"), "2001:db8:0:7::/64");
+        assert_eq!(
+            prefix("2001:db8:0:7:ffff:ffff:ffff:ffff"),
+            prefix("2001:db8:0:7::1")
+        );
+        assert_ne!(prefix("2001:db8:0:8::1"), prefix("2001:db8:0:7::1"));
+        assert_eq!(prefix("::1"), "::/64");
+    }
 
     #[test]
     fn retry_after_rounds_up() {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tutti_common::{
-    limits::Rule,
+    limits::{Rule, prefix_of},
     status::{Reason, Violation},
 };
 
@@ -58,7 +58,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The address of who asks, for limits.
+/// The address of the client, as limits count it.
 pub(crate) struct ClientAddress(pub(crate) String);
 
 impl FromRequestParts<Gateway> for ClientAddress {
@@ -71,7 +71,7 @@ impl FromRequestParts<Gateway> for ClientAddress {
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0);
         let address =
             origin::client_address(&parts.headers, peer, gateway.settings.trusted_proxies);
-        Ok(Self(address.to_string()))
+        Ok(Self(prefix_of(address)))
     }
 }
 
