@@ -267,6 +267,19 @@ impl Line {
         self.end(&mut state);
     }
 
+    /// Ends it for what the client did or failed to do, at once while it is polled: only a poll that waits is told, and no
+    /// other finds it any more.
+    pub(super) fn refuse(&self) {
+        let mut state = self.state();
+        if state.polling.as_ref().is_some_and(|it| !it.is_polled) {
+            state.outbox.clear();
+            self.end(&mut state);
+        } else {
+            drop(state);
+            self.close();
+        }
+    }
+
     /// The client has gone: nothing that waits will be read. A poll that waits all the same is answered with nothing.
     pub(super) fn abandon(&self) {
         let mut state = self.state();

@@ -192,7 +192,7 @@ impl Sessions {
         })
     }
 
-    /// A session begins: from now on it is heard.
+    /// A session begins: from now on it is heard. One that was before it on the same line is over.
     fn begin(&self, line: Arc<Line>) {
         let (sender, queue) = mpsc::channel(QUEUE);
         *line.slot.queue() = Some(sender);
@@ -235,17 +235,22 @@ impl Sessions {
         self.hear(heard, line);
     }
 
-    fn hear(&self, incoming: Incoming, line: &Line) {
+    fn hear(&self, incoming: Incoming, line: &Arc<Line>) {
+        let is_connected = line.slot.is_connected.load(Ordering::Acquire);
         match incoming {
             Incoming::Connect(auth) => queue(Item::Connect(Box::new(auth)), line),
-            Incoming::Event(event) if line.slot.is_connected.load(Ordering::Acquire) => {
-                self.hear_event(event, line);
-            }
-            // In the second case nobody has said yet who it is.
-            Incoming::Garbage | Incoming::Event(_) | Incoming::Disconnect => line.close(),
             Incoming::WrongNamespace(namespace) => {
                 // A full buffer: the client is not reading, and will be closed for it.
                 let _ = line.send(&packet::wrong_namespace(&namespace));
+            }
+            // Nobody has said yet who it is, which has to come first.
+            _ if !is_connected => line.close(),
+            Incoming::Garbage => line.close(),
+            Incoming::Event(event) => self.hear_event(event, line),
+            Incoming::Disconnect => {
+                // It may connect again on the same line, within the same time.
+                line.slot.is_connected.store(false, Ordering::Release);
+                self.begin(line.clone());
             }
             Incoming::Nothing => {}
         }

@@ -160,7 +160,7 @@ async fn keep(sessions: Arc<Sessions>, line: Arc<Line>) {
         let next = match line.beat(timeout) {
             Beat::Wait(next) | Beat::Ask(next) => next,
             Beat::Silent => {
-                line.close();
+                line.refuse();
                 break;
             }
             Beat::Over => break,
@@ -204,7 +204,7 @@ impl<'a> UnderWay<'a> {
 
     /// Ends the session for what the client did.
     fn refuse(self, response: Response) -> Response {
-        self.line.close();
+        self.line.refuse();
         self.answer(response)
     }
 }
@@ -227,7 +227,7 @@ fn begin(
     match line.with_polling(begin) {
         Some(true) => Ok(UnderWay::new(line, end)),
         Some(false) => {
-            line.close();
+            line.refuse();
             Err(Refusal::BadRequest)
         }
         // It is a WebSocket by now.

@@ -13,7 +13,7 @@ use http::{
     header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
 
 use super::{
     Sessions, Word,
@@ -23,7 +23,6 @@ use super::{
     pace::{Pace, Verdict},
     packet,
     polling::Polling,
-    request::Refusal,
 };
 
 /// Bytes read at once. They are on the stack: what waits for a client holds no buffer.
@@ -46,11 +45,8 @@ pub(super) fn upgrade(
         Ok(accept) => accept,
         Err(refused) => return refused,
     };
-    if let Some(line) = &polled
-        && line.with_polling(Polling::begin_probe) != Some(true)
-    {
-        return Refusal::BadRequest.response();
-    }
+    let is_wanted =
+        (polled.as_ref()).is_none_or(|line| line.with_polling(Polling::begin_probe) == Some(true));
     let upgrading = hyper::upgrade::on(request);
     let sessions = sessions.clone();
     let shutdown = sessions.gateway.shutdown.clone();
@@ -60,6 +56,11 @@ pub(super) fn upgrade(
         // A task of its own: with this one, the request's head is let go before the long wait begins.
         let shutdown = sessions.gateway.shutdown.clone();
         match (parts, polled) {
+            // The session has a WebSocket already, or one that tries. The protocol has this one closed, not refused.
+            (Some(parts), _) if !is_wanted => {
+                shutdown.spawn(leave(parts.io.into_inner(), Goodbye::Normal));
+            }
+            (None, _) if !is_wanted => {}
             (Some(parts), None) => {
                 let line = Arc::new(Line::new(parts.io.into_inner(), query));
                 shutdown.spawn(run(sessions, line, parts.read_buf));
@@ -115,8 +116,12 @@ async fn take_over(sessions: Arc<Sessions>, line: Arc<Line>, stream: TcpStream, 
     let mut reader = Reader::new(sessions.gateway.settings.socket_max_payload);
     reader.feed(&first);
     let probed = tokio::time::timeout(PROBE, probe(&line, &stream, &mut reader)).await;
-    if probed != Ok(true) {
+    if let Err(goodbye) = probed.unwrap_or(Err(Some(Goodbye::Normal))) {
+        // First: it can be polled on at once, and another may try.
         line.with_polling(Polling::end_probe);
+        if let Some(goodbye) = goodbye {
+            leave(stream, goodbye).await;
+        }
         return;
     }
     let Some(heart) = line.move_to(stream) else {
@@ -126,19 +131,26 @@ async fn take_over(sessions: Arc<Sessions>, line: Arc<Line>, stream: TcpStream, 
     sessions.polled().remove(&line.sid);
 }
 
-/// Whether a WebSocket that wants to take over works, which takes a word from either side.
-async fn probe(line: &Line, stream: &TcpStream, reader: &mut Reader) -> bool {
+/// Waits until a WebSocket that wants to take over has shown that it works, which takes a word from either side.
+///
+/// # Errors
+/// It does not: what it is to be told, unless it has died.
+async fn probe(
+    line: &Line,
+    stream: &TcpStream,
+    reader: &mut Reader,
+) -> Result<(), Option<Goodbye>> {
     let mut pace = Pace::new(Instant::now());
     let mut is_probed = false;
     loop {
         let received = reader.next();
         if pace.count(reader.frames(), Instant::now()) != Verdict::GoOn {
-            return false;
+            return Err(Some(Goodbye::Broken(Broken::TOO_MUCH)));
         }
         let reply = match received {
             Ok(None) => {
                 if stream.readable().await.is_err() || !read(stream, reader) {
-                    return false;
+                    return Err(None);
                 }
                 continue;
             }
@@ -146,15 +158,15 @@ async fn probe(line: &Line, stream: &TcpStream, reader: &mut Reader) -> bool {
                 is_probed = true;
                 frame::text("", "3probe").0
             }
-            Ok(Some(Received::Text(text))) if text == "5" => return is_probed,
+            Ok(Some(Received::Text(text))) if text == "5" && is_probed => return Ok(()),
             Ok(Some(Received::Ping(payload))) => frame::pong(&payload),
             Ok(Some(Received::Part)) => continue,
-            Ok(Some(Received::Close(code))) => return say(stream, Goodbye::Echo(code)).await,
-            Ok(Some(_)) => return say(stream, Goodbye::Normal).await,
-            Err(broken) => return say(stream, Goodbye::Broken(broken)).await,
+            Ok(Some(Received::Close(code))) => return Err(Some(Goodbye::Echo(code))),
+            Ok(Some(_)) => return Err(Some(Goodbye::Normal)),
+            Err(broken) => return Err(Some(Goodbye::Broken(broken))),
         };
         if !write_all(stream, &reply).await {
-            return false;
+            return Err(None);
         }
         if is_probed {
             line.set_probed();
@@ -162,10 +174,14 @@ async fn probe(line: &Line, stream: &TcpStream, reader: &mut Reader) -> bool {
     }
 }
 
-/// Says good-bye on a `WebSocket` that will not take over.
-async fn say(stream: &TcpStream, goodbye: Goodbye) -> bool {
-    write_all(stream, &frame::close(goodbye)).await;
-    false
+/// Says good-bye on a `WebSocket` that is nobody's, and waits until that has been read.
+async fn leave(mut stream: TcpStream, goodbye: Goodbye) {
+    let farewell = async {
+        if write_all(&stream, &frame::close(goodbye)).await && stream.shutdown().await.is_ok() {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> bool {
