@@ -147,7 +147,11 @@ export class RawWebSocket {
    */
   async end() {
     const frames = [];
-    for (let each = await this.next(); each; each = await this.next()) frames.push(each);
+    for (let each = await this.next(); each; each = await this.next()) {
+      frames.push(each);
+      // As clients do. Where it has said good-bye itself, nobody hears this.
+      if (each.opcode === CLOSE) this.send(CLOSE, each.payload);
+    }
     this.socket.destroy();
     const closes = frames.filter(({ opcode }) => opcode === CLOSE);
     assert.ok(closes.length <= 1 && (closes.length === 0 || frames.at(-1) === closes[0]), 'one close frame, behind all others');
