@@ -27,6 +27,8 @@ impl Shutdown {
     /// it is dropped where it stands when the grace is over.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
+        // On the heap: what wraps a task holds it several times over otherwise, and each connection is one for as long as it lasts.
+        let task = Box::pin(task);
         self.tasks
             .spawn(async move { hard.run_until_cancelled_owned(task).await });
     }
