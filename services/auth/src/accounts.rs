@@ -8,6 +8,7 @@ use tutti_common::{
     config::Secret,
     ids::{SessionId, UserId},
     limits::{Limiter, Rule, Wait},
+    rpc,
     status::Violation,
     token::{AccessClaims, SignError},
 };
@@ -17,15 +18,16 @@ use crate::{
     domain::{
         account::{Account, Login, Registration, User, Username},
         event::Place,
+        network::Network,
         password::normalized,
         session::{NewToken, RefreshToken, Session, TokenHash},
     },
     events::{self, Events},
+    guesses::{Allowed, Guesses, Origin},
     keys::PublicKey,
     passwords::{HashError, Passwords, Verdict},
     published::KeyRing,
     store::{AuthStore, Credentials, Naming, NewAccount, Rotation, StoreError},
-    turns::Turns,
 };
 
 /// Why it was not done.
@@ -81,6 +83,9 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// The generation of a session's first refresh token.
 const FIRST: u32 = 1;
 
+/// For how long a network is known to an account after the last time a session was opened or renewed there.
+const NETWORK_IS_KNOWN: Duration = Duration::from_hours(90 * 24);
+
 /// As much of a login as tells unknown ones apart for the limit.
 const LOGIN_KEY_CHARS: usize = 254;
 
@@ -94,7 +99,7 @@ pub(crate) struct Accounts {
     pub(crate) clock: SharedClock,
     pub(crate) settings: AuthSettings,
     pub(crate) events: Events,
-    pub(crate) turns: Turns,
+    pub(crate) guesses: Guesses,
     /// What nobody waits for.
     pub(crate) background: TaskTracker,
 }
@@ -104,9 +109,9 @@ impl Accounts {
     pub(crate) async fn register(
         &self,
         newcomer: Newcomer<'_>,
-        address: Option<&str>,
+        network: Option<Network>,
     ) -> Result<OpenSession, AccountError> {
-        self.limit_address(address).await?;
+        self.limit_network(network.as_ref()).await?;
         let Newcomer {
             email,
             username,
@@ -115,7 +120,9 @@ impl Accounts {
         } = newcomer;
         let checked =
             Registration::check(email, username, &password, name).map_err(AccountError::Invalid)?;
-        let password_hash = self.passwords.hash(checked.password.into_secret()).await?;
+        let password = checked.password.into_secret();
+        let client = network.as_ref().map_or("", Network::as_str);
+        let password_hash = self.passwords.hash(password, client).await?;
         let now = self.clock.now();
         let account = NewAccount {
             id: UserId::new(),
@@ -126,7 +133,7 @@ impl Accounts {
             created_at: now,
         };
         let session = SessionId::new();
-        let (token, kept) = self.new_token(now)?;
+        let (token, kept) = self.new_token(now, network)?;
         let made = self.store.create_account(&account, session, &kept).await?;
         self.give_out(named(made)?, session, token, FIRST, now)
     }
@@ -136,51 +143,72 @@ impl Accounts {
         &self,
         login: &str,
         password: Secret,
-        address: Option<&str>,
+        network: Option<Network>,
     ) -> Result<OpenSession, AccountError> {
-        self.limit_address(address).await?;
-        let user_id = self.check_password(login, password, address).await?;
+        self.limit_network(network.as_ref()).await?;
+        let user_id = self
+            .check_password(login, password, network.as_ref())
+            .await?;
         let now = self.clock.now();
         let session = Session {
             id: SessionId::new(),
             user_id,
         };
-        let (token, kept) = self.new_token(now)?;
+        let (token, kept) = self.new_token(now, network)?;
         let account = self.store.open_session(session, &kept).await?;
         let account = account.ok_or(AccountError::WrongLogin)?;
         self.give_out(account, session.id, token, FIRST, now)
     }
 
-    /// Whose login and password they are. Counts wrong ones for each account and address; for who
-    /// asks, an account that is not there behaves as one that is.
+    /// Whose login and password they are. For who asks, an account that is not there behaves as one that is.
     async fn check_password(
         &self,
         login: &str,
         password: Secret,
-        address: Option<&str>,
+        network: Option<&Network>,
     ) -> Result<UserId, AccountError> {
         let known = match Login::parse(login) {
             Some(login) => self.store.credentials(&login).await?,
             None => None,
         };
-        let whose = known.as_ref().map_or_else(
-            || login.to_lowercase().chars().take(LOGIN_KEY_CHARS).collect(),
+        let account = known.as_ref().map_or_else(
+            || format!("?{:.LOGIN_KEY_CHARS$}", login.to_lowercase()),
             |known| known.user_id.to_string(),
         );
-        let key = format!("login:{whose}:{}", address.unwrap_or_default());
-        let rule = Rule {
-            name: "login_failures",
-            max: self.settings.rates.login_failures_per_15_minutes,
-            window: 15 * MINUTE,
+        let origin = match network {
+            Some(network) => {
+                // Nobody's networks are looked for as well: it takes its time.
+                let user = known
+                    .as_ref()
+                    .map_or_else(UserId::new, |known| known.user_id);
+                let since = self.clock.now() - NETWORK_IS_KNOWN;
+                if self.store.knows_network(user, network, since).await? {
+                    Origin::Known(Some(network))
+                } else {
+                    Origin::Unknown(network)
+                }
+            }
+            None => Origin::Known(None),
         };
-        // Else a hundred at once would all be checked before the first of them is counted.
-        let _turn = match rule.max {
-            0 => None,
-            _ => Some(self.turns.wait(&key).await),
+        let guess = tokio::select! {
+            guess = self.guesses.begin(&account, origin) => guess,
+            () = rpc::caller_gone() => return Err(HashError::CallerGone.into()),
         };
-        self.limiter.check(&key, rule, self.clock.now()).await?;
+        let client = network.map_or("", Network::as_str);
         let hash = known.as_ref().map(|known| known.password_hash.clone());
-        let verdict = self.passwords.verify(password.clone(), hash).await?;
+        let refusal = match guess.allowed().await {
+            Allowed::Yes => None,
+            Allowed::RightOnesOnly(wait) => Some(wait),
+            Allowed::NoAndSlowly(wait) => {
+                self.passwords.verify(password, None, client).await?;
+                return Err(wait.into());
+            }
+            Allowed::No(wait) => return Err(wait.into()),
+        };
+        let verdict = self
+            .passwords
+            .verify(password.clone(), hash, client)
+            .await?;
         match (known, verdict) {
             (Some(known), Verdict::Right) => Ok(known.user_id),
             (Some(known), Verdict::RightButOutdated) => {
@@ -189,8 +217,8 @@ impl Accounts {
                 Ok(user_id)
             }
             (Some(_), Verdict::Wrong) | (None, _) => {
-                self.limiter.take(&key, rule, self.clock.now()).await?;
-                Err(AccountError::WrongLogin)
+                guess.was_wrong().await?;
+                Err(refusal.map_or(AccountError::WrongLogin, AccountError::Limited))
             }
         }
     }
@@ -214,7 +242,7 @@ impl Accounts {
         known: &Credentials,
         password: &Secret,
     ) -> Result<(), AccountError> {
-        let hash = self.passwords.hash(normalized(password)).await?;
+        let hash = self.passwords.hash(normalized(password), "").await?;
         Ok(self.store.replace_password_hash(known, &hash).await?)
     }
 
@@ -222,11 +250,11 @@ impl Accounts {
     pub(crate) async fn refresh(
         &self,
         token: &str,
-        address: Option<&str>,
+        network: Option<Network>,
     ) -> Result<OpenSession, AccountError> {
-        self.limit_address(address).await?;
+        self.limit_network(network.as_ref()).await?;
         let now = self.clock.now();
-        let (new, kept) = self.new_token(now)?;
+        let (new, kept) = self.new_token(now, network)?;
         match self.store.rotate(TokenHash::of(token), &kept).await? {
             Rotation::Renewed(renewed) => self.give_out(
                 renewed.account,
@@ -307,13 +335,14 @@ impl Accounts {
         if forgotten > 0 {
             tracing::info!(forgotten, "forgot expired refresh tokens");
         }
+        while self.store.forget_networks(now - NETWORK_IS_KNOWN).await? > 0 {}
         let kept_for = events::kept_for(self.settings.access_token_ttl);
         while self.store.forget_events(now - kept_for).await? > 0 {}
         Ok(())
     }
 
-    async fn limit_address(&self, address: Option<&str>) -> Result<(), Wait> {
-        let Some(address) = address else {
+    async fn limit_network(&self, network: Option<&Network>) -> Result<(), Wait> {
+        let Some(network) = network else {
             return Ok(());
         };
         let rule = Rule {
@@ -321,11 +350,15 @@ impl Accounts {
             max: self.settings.rates.auth_per_minute,
             window: MINUTE,
         };
-        let key = format!("auth:{address}");
+        let key = format!("auth:{}", network.as_str());
         self.limiter.take(&key, rule, self.clock.now()).await
     }
 
-    fn new_token(&self, now: UnixMs) -> Result<(RefreshToken, NewToken), AccountError> {
+    fn new_token(
+        &self,
+        now: UnixMs,
+        network: Option<Network>,
+    ) -> Result<(RefreshToken, NewToken), AccountError> {
         let mut random = [0; 32];
         getrandom::fill(&mut random)?;
         let token = RefreshToken::from_random(random);
@@ -333,6 +366,7 @@ impl Accounts {
             hash: token.hash(),
             created_at: now,
             expires_at: now + self.settings.refresh_token_ttl,
+            network,
         };
         Ok((token, kept))
     }

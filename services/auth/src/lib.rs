@@ -15,6 +15,8 @@ mod accounts;
 pub mod domain;
 mod events;
 mod friends;
+mod guesses;
+mod hashing_queue;
 pub mod keys;
 mod passwords;
 pub mod published;
@@ -25,11 +27,11 @@ mod turns;
 use accounts::Accounts;
 use events::Events;
 use friends::Friends;
+use guesses::Guesses;
 use keys::SigningKeys;
 use passwords::Passwords;
 use published::{KeyRing, PUBLISH_EVERY};
 use store::StoreError;
-use turns::Turns;
 
 /// The gRPC services that [`Auth::routes`] serves.
 pub const SERVICES: &[&str] = &[
@@ -99,13 +101,17 @@ impl Auth {
                 Arc::clone(&store),
                 Arc::clone(&clock),
             )),
+            guesses: Guesses::new(
+                Arc::clone(&limiter),
+                Arc::clone(&clock),
+                settings.rates.login_failures_per_15_minutes,
+            ),
             store,
             passwords: Passwords::default(),
             limiter,
             clock,
             settings,
             events,
-            turns: Turns::default(),
             background: TaskTracker::new(),
         };
         Self {

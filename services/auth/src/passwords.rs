@@ -1,7 +1,7 @@
-//! Hashing passwords: slow on purpose, so off the threads that serve, and no more at once than there are
-//! processors.
+//! Hashing passwords: slow on purpose, so off the threads that serve, no more at once than there are processors, and only for
+//! those who still wait for it.
 
-use std::{sync::Arc, thread::available_parallelism, time::Duration};
+use std::{thread::available_parallelism, time::Duration};
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
@@ -10,10 +10,12 @@ use argon2::{
         phc::{self, Output, ParamsString, PasswordHash, Salt},
     },
 };
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tutti_common::config::Secret;
+use tutti_common::{config::Secret, rpc};
 
-use crate::domain::password::normalized;
+use crate::{
+    domain::password::normalized,
+    hashing_queue::{Full, HashingQueue, Slot},
+};
 
 /// argon2id with 19 MiB, 2 passes, 1 lane: the OWASP Password Storage Cheat Sheet's first setting.
 const MEMORY_KIB: u32 = 19_456;
@@ -61,15 +63,18 @@ pub(crate) enum HashError {
     /// The thread that hashed is gone.
     #[error("hashing was cut off")]
     Gone(#[from] tokio::task::JoinError),
-    /// Nobody hashes any more.
-    #[error("hashing has ended")]
-    Ended(#[from] AcquireError),
+    /// Too many of the same client wait.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// Who asked for it is not there for the answer.
+    #[error("nobody waits for the password to be hashed")]
+    CallerGone,
 }
 
 /// Hashes and checks passwords.
 #[derive(Clone, Debug)]
 pub(crate) struct Passwords {
-    turns: Arc<Semaphore>,
+    queue: HashingQueue,
     patience: Duration,
 }
 
@@ -77,16 +82,16 @@ impl Default for Passwords {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
-            turns: Arc::new(Semaphore::new(processors)),
+            queue: HashingQueue::new(processors),
             patience: PATIENCE,
         }
     }
 }
 
 impl Passwords {
-    /// The hash to keep of a password in NFC, in the PHC string format.
-    pub(crate) async fn hash(&self, password: Secret) -> Result<String, HashError> {
-        let turn = self.turn().await?;
+    /// The hash to keep of a password in NFC, in the PHC string format. Clients take turns.
+    pub(crate) async fn hash(&self, password: Secret, client: &str) -> Result<String, HashError> {
+        let slot = self.slot(client).await?;
         tokio::task::spawn_blocking(move || {
             let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
             let salt = Salt::generate();
@@ -97,23 +102,24 @@ impl Passwords {
                 salt: Some(salt),
                 hash: Some(derive(&password, &salt, params)?),
             };
-            drop(turn);
+            drop(slot);
             Ok(hash.to_string())
         })
         .await?
     }
 
     /// Whether `password` is the one that `hash` was made of; no hash, no match, after the same time. It is tried in NFC, and
-    /// as it came where that differs: hashes of former versions were made of passwords as they came.
+    /// as it came where that differs: hashes of former versions were made of passwords as they came. Clients take turns.
     pub(crate) async fn verify(
         &self,
         password: Secret,
         hash: Option<String>,
+        client: &str,
     ) -> Result<Verdict, HashError> {
-        let turn = self.turn().await?;
+        let slot = self.slot(client).await?;
         tokio::task::spawn_blocking(move || {
             // Until the work is done, whichever way it ends.
-            let _turn = turn;
+            let _slot = slot;
             let known = hash.is_some();
             let kept = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
             let params = Params::try_from(&kept)?;
@@ -138,11 +144,19 @@ impl Passwords {
         .await?
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, HashError> {
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        Ok(tokio::time::timeout(self.patience, turn)
-            .await
-            .map_err(|_| HashError::Busy)??)
+    /// A processor, as soon as it is the client's turn.
+    async fn slot(&self, client: &str) -> Result<Slot, HashError> {
+        tokio::select! {
+            biased;
+            // First: nothing is hashed for whoever has gone, also where a processor is free.
+            () = rpc::caller_gone() => Err(HashError::CallerGone),
+            slot = self.queue.wait(client) => {
+                let slot = slot?;
+                metrics::counter!("tutti_password_hashes_total").increment(1);
+                Ok(slot)
+            }
+            () = tokio::time::sleep(self.patience) => Err(HashError::Busy),
+        }
     }
 }
 
@@ -173,37 +187,40 @@ fn derive(password: &Secret, salt: &[u8], params: Params) -> Result<Output, Hash
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::{Duration, Instant};
 
     use argon2::{
         Params,
         password_hash::phc::{PasswordHash, Salt},
     };
-    use tokio::sync::Semaphore;
-    use tutti_common::config::Secret;
+    use tutti_common::{config::Secret, rpc};
 
     use super::{HashError, LANES, MEMORY_KIB, NOBODY, PASSES, Passwords, Verdict, is_weak};
+    use crate::hashing_queue::HashingQueue;
 
     #[tokio::test]
     async fn a_hash_fits_its_password_only() {
         let passwords = Passwords::default();
         let secret = |text: &str| Secret::new(text);
-        let hash = passwords.hash(secret("correct horse")).await.unwrap();
+        let hash = passwords.hash(secret("correct horse"), "").await.unwrap();
         assert!(
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
         );
-        assert_ne!(hash, passwords.hash(secret("correct horse")).await.unwrap());
+        assert_ne!(
+            hash,
+            passwords.hash(secret("correct horse"), "").await.unwrap()
+        );
         for (text, hash, verdict) in [
             ("correct horse", Some(hash.clone()), Verdict::Right),
             ("correct house", Some(hash.clone()), Verdict::Wrong),
             ("correct horse ", Some(hash), Verdict::Wrong),
             ("correct horse", None, Verdict::Wrong),
         ] {
-            let verified = passwords.verify(secret(text), hash).await;
+            let verified = passwords.verify(secret(text), hash, "").await;
             assert_eq!(verified.unwrap(), verdict, "{text:?}");
         }
-        let broken = passwords.verify(secret("correct horse"), Some("plain".to_owned()));
+        let broken = passwords.verify(secret("correct horse"), Some("plain".to_owned()), "");
         assert!(matches!(broken.await, Err(HashError::Read(_))));
     }
 
@@ -246,10 +263,18 @@ mod tests {
     #[tokio::test]
     async fn who_waits_too_long_is_told_so() {
         let passwords = Passwords {
-            turns: Arc::new(Semaphore::new(0)),
+            queue: HashingQueue::new(0),
             patience: Duration::ZERO,
         };
-        let hashed = passwords.hash(Secret::new("correct horse")).await;
+        let hashed = passwords.hash(Secret::new("correct horse"), "").await;
         assert!(matches!(hashed, Err(HashError::Busy)));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_hashed_for_whoever_has_no_time_left() {
+        let passwords = Passwords::default();
+        let hash = passwords.hash(Secret::new("correct horse"), "");
+        let hashed = rpc::answer_by(Instant::now(), hash).await;
+        assert!(matches!(hashed, Err(HashError::CallerGone)));
     }
 }

@@ -24,17 +24,19 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    /// Waits for a turn.
+    /// Waits for a turn. Who stops waiting leaves nothing behind.
     pub(crate) async fn wait(&self, key: &str) -> Turn {
         let line = {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(lines.entry(key.to_owned()).or_default())
         };
-        Turn {
+        let mut turn = Turn {
             turns: self.clone(),
             key: key.to_owned(),
-            line: Some(line.lock_owned().await),
-        }
+            line: None,
+        };
+        turn.line = Some(line.lock_owned().await);
+        turn
     }
 }
 
@@ -71,6 +73,17 @@ mod tests {
         assert!(poll!(second.as_mut()).is_pending());
         drop(first);
         drop(second.await);
+        assert!(turns.lines.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_leaves_nothing_behind() {
+        let turns = Turns::default();
+        let first = turns.wait("a").await;
+        let mut second = Box::pin(turns.wait("a"));
+        assert!(poll!(second.as_mut()).is_pending());
+        drop(first);
+        drop(second);
         assert!(turns.lines.lock().unwrap().is_empty());
     }
 }

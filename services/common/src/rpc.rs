@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body, service::Routes};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer as _, ServiceExt, util::BoxCloneSyncService};
@@ -53,6 +54,9 @@ const CLOCKS_APART: Duration = Duration::from_secs(2);
 tokio::task_local! {
     /// See [`answer_by`].
     static ANSWER_BY: Instant;
+
+    /// See [`caller_gone`]. Cancelled when the caller goes away.
+    static CALLER: CancellationToken;
 }
 
 /// Does something that is to be answered by then: no call it makes waits for longer, however many there are or
@@ -80,6 +84,27 @@ pub fn is_too_late() -> bool {
     ANSWER_BY
         .try_with(|&by| by <= Instant::now())
         .unwrap_or(false)
+}
+
+/// Resolves when nobody waits any more for the call that is being served: its caller went away, or its time is up. A call is
+/// finished all the same, so what is costly asks this before it begins. Outside of a call it never resolves.
+pub async fn caller_gone() {
+    let gone = async {
+        match CALLER.try_with(CancellationToken::clone) {
+            Ok(caller) => caller.cancelled_owned().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let too_late = async {
+        match ANSWER_BY.try_with(|&by| by) {
+            Ok(by) => tokio::time::sleep_until(by.into()).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = too_late => {}
+    }
 }
 
 /// How much longer the caller of a request waits, if it says so.
@@ -218,7 +243,7 @@ mod tests {
     use tonic::{Code, Status, body::Body};
     use tower::{ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
-    use super::{DEADLINE, answer_by, as_caller, is_too_late, patience};
+    use super::{DEADLINE, answer_by, as_caller, caller_gone, is_too_late, patience};
     use crate::{
         clock::{SystemClock, UnixMs},
         config::Secret,
@@ -256,6 +281,13 @@ mod tests {
         let now = Instant::now();
         assert!(!answer_by(now + DEADLINE, async { is_too_late() }).await);
         assert!(answer_by(now, async { is_too_late() }).await);
+    }
+
+    #[tokio::test]
+    async fn a_caller_whose_time_is_up_is_gone() {
+        use futures_util::FutureExt as _;
+        assert!(caller_gone().now_or_never().is_none());
+        answer_by(Instant::now(), caller_gone()).await;
     }
 
     #[tokio::test]

@@ -4,5 +4,6 @@ pub mod account;
 mod blocklist;
 pub mod event;
 pub mod friends;
+pub mod network;
 pub mod password;
 pub mod session;

@@ -10,6 +10,8 @@ use tutti_common::{
     ids::{SessionId, UserId},
 };
 
+use super::network::Network;
+
 /// How a refresh token is known to the database: its SHA-256. The token is as good as random, so that
 /// nothing slower is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl RefreshToken {
 }
 
 /// What is kept of a refresh token that is given out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NewToken {
     /// How it is known again.
     pub hash: TokenHash,
@@ -62,6 +64,8 @@ pub struct NewToken {
     pub created_at: UnixMs,
     /// From when on it is dead.
     pub expires_at: UnixMs,
+    /// Where its user is, where that is known.
+    pub network: Option<Network>,
 }
 
 /// A session and whose it is.

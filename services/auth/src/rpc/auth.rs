@@ -1,5 +1,7 @@
 //! `tutti.auth.v1.AuthService`.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
@@ -7,6 +9,7 @@ use tutti_common::{
     clock::UnixMs,
     config::Secret,
     ids::UserId,
+    limits,
     status::{Reason, Violation, error, internal, invalid, limited, unavailable},
 };
 use tutti_proto::{
@@ -26,6 +29,7 @@ use crate::{
     domain::{
         account::Account,
         event::{AccountEvent, Place},
+        network::Network,
     },
     events::News,
     passwords::HashError,
@@ -49,8 +53,8 @@ impl AuthService for AuthRpc {
             password: Secret::new(&request.password),
             name: request.name.as_deref(),
         };
-        let address = request.client_address.as_deref();
-        let opened = self.accounts.register(newcomer, address).await?;
+        let network = request.client_address.as_deref().map(Network::of);
+        let opened = self.accounts.register(newcomer, network).await?;
         Ok(Response::new(RegisterResponse {
             session: Some(session(opened)),
         }))
@@ -62,10 +66,10 @@ impl AuthService for AuthRpc {
     ) -> Result<Response<LoginResponse>, Status> {
         let request = request.into_inner();
         let password = Secret::new(&request.password);
-        let address = request.client_address.as_deref();
+        let network = request.client_address.as_deref().map(Network::of);
         let opened = self
             .accounts
-            .login(&request.login, password, address)
+            .login(&request.login, password, network)
             .await?;
         Ok(Response::new(LoginResponse {
             session: Some(session(opened)),
@@ -77,10 +81,10 @@ impl AuthService for AuthRpc {
         request: Request<RefreshRequest>,
     ) -> Result<Response<RefreshResponse>, Status> {
         let request = request.into_inner();
-        let address = request.client_address.as_deref();
+        let network = request.client_address.as_deref().map(Network::of);
         let opened = self
             .accounts
-            .refresh(&request.refresh_token, address)
+            .refresh(&request.refresh_token, network)
             .await?;
         Ok(Response::new(RefreshResponse {
             session: Some(session(opened)),
@@ -242,9 +246,18 @@ impl From<AccountError> for Status {
     }
 }
 
+/// How long a client is asked to wait that has as many passwords to hash as may wait.
+const FULL: Duration = Duration::from_secs(1);
+
 fn from_hash(refusal: &HashError) -> Status {
     match refusal {
-        HashError::Busy | HashError::Ended(_) => unavailable("checking passwords", refusal),
+        HashError::Busy => unavailable("checking passwords", refusal),
+        HashError::Full(_) => {
+            limits::refused("hashing");
+            limited(FULL)
+        }
+        // Nobody hears it.
+        HashError::CallerGone => Status::cancelled(refusal.to_string()),
         HashError::Hash(_) | HashError::Kept(_) | HashError::Read(_) | HashError::Gone(_) => {
             internal(refusal)
         }

@@ -18,6 +18,7 @@ use crate::{
             AskRefusal, Direction, Found, Friend, FriendRequest, RequestRefusal, RequestStatus,
             Search,
         },
+        network::Network,
         session::{NewToken, Session, TokenHash},
     },
     published::PublishedKey,
@@ -154,6 +155,17 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Forgets refresh tokens that are dead by `now`, some at a time. Returns how many; zero when
     /// there are no more.
     async fn forget_dead_tokens(&self, now: UnixMs) -> Result<u64, StoreError>;
+
+    /// Whether a session of the user was opened or renewed in that network since then.
+    async fn knows_network(
+        &self,
+        user: UserId,
+        network: &Network,
+        since: UnixMs,
+    ) -> Result<bool, StoreError>;
+
+    /// Forgets networks that nobody was in since then, some at a time. Returns how many.
+    async fn forget_networks(&self, since: UnixMs) -> Result<u64, StoreError>;
 
     /// A user's own account.
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;

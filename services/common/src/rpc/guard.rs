@@ -7,11 +7,12 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response, header::AUTHORIZATION};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use super::{ServiceKeys, answer_by, patience};
+use super::{CALLER, ServiceKeys, answer_by, patience};
 use crate::{
     clock::SharedClock,
     shutdown::Shutdown,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Lets in whoever has a service key, and finishes what it let in: a call runs in a task of its own, so
-/// that a caller who goes away does not cut a transaction in two.
+/// that a caller who goes away does not cut a transaction in two. The call can ask [`caller_gone`](super::caller_gone).
 #[derive(Clone)]
 pub struct GuardLayer {
     keys: ServiceKeys,
@@ -106,12 +107,16 @@ where
             // Nobody waits any more: what was begun is finished all the same.
             let _ = answer.send(inner.call(request).await);
         };
-        let work = work.instrument(span);
+        let gone = CancellationToken::new();
+        let waits = gone.clone().drop_guard();
+        let work = CALLER.scope(gone, work.instrument(span));
         match by {
             Some(by) => self.layer.shutdown.spawn(answer_by(by, work)),
             None => self.layer.shutdown.spawn(work),
         }
         Box::pin(async move {
+            // Dropped with this future when the caller goes away.
+            let _waits = waits;
             answered.await.unwrap_or_else(|_| {
                 let gone = error(
                     Code::Unavailable,

@@ -1,5 +1,7 @@
 //! Accounts and sessions.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{Transaction, query, query_as, query_scalar};
 use tutti_common::{
@@ -18,6 +20,7 @@ use crate::{
     domain::{
         account::{Account, DisplayName, Login, User, Username},
         event::AccountEvent,
+        network::Network,
         session::{KnownToken, NewToken, Session, TokenHash, Trade},
     },
     store::{
@@ -28,6 +31,9 @@ use crate::{
 
 /// The generation of a session's first token.
 const FIRST: i32 = 1;
+
+/// How often it is noted that somebody is still in a network.
+const NOTE_NETWORK_EVERY: Duration = Duration::from_hours(24);
 
 #[async_trait]
 impl AccountStore for Queries {
@@ -179,6 +185,47 @@ impl AccountStore for Queries {
         .bind(now.to_datetime())
         .execute(&mut *tx)
         .named("forget_dead_tokens")
+        .await?;
+        tx.commit().named("commit").await?;
+        Ok(forgotten.rows_affected())
+    }
+
+    async fn knows_network(
+        &self,
+        user: UserId,
+        network: &Network,
+        since: UnixMs,
+    ) -> Result<bool, StoreError> {
+        let found = query_scalar::<Db, i32>(
+            "SELECT 1
+            FROM known_networks
+            WHERE user_id = $1
+                AND network_hash = $2
+                AND seen_at > $3",
+        )
+        .bind(user.to_string())
+        .bind(&network.hash(user).0[..])
+        .bind(since.to_datetime())
+        .fetch_optional(&self.pool)
+        .named("find_network")
+        .await?;
+        Ok(found.is_some())
+    }
+
+    async fn forget_networks(&self, since: UnixMs) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let forgotten = query(
+            "DELETE FROM known_networks
+            WHERE (user_id, network_hash) IN (
+                SELECT user_id, network_hash
+                FROM known_networks
+                WHERE seen_at <= $1
+                LIMIT 1000
+            )",
+        )
+        .bind(since.to_datetime())
+        .execute(&mut *tx)
+        .named("forget_networks")
         .await?;
         tx.commit().named("commit").await?;
         Ok(forgotten.rows_affected())
@@ -436,8 +483,36 @@ async fn insert_token(
     .bind(token.created_at.to_datetime())
     .bind(token.expires_at.to_datetime())
     .bind(generation)
-    .execute(connection)
+    .execute(&mut *connection)
     .named("insert_token")
+    .await?;
+    match &token.network {
+        Some(network) => note_network(connection, session.user_id, network, token.created_at).await,
+        None => Ok(()),
+    }
+}
+
+/// Notes that a user is in a network.
+async fn note_network(
+    connection: &mut Connection,
+    user: UserId,
+    network: &Network,
+    now: UnixMs,
+) -> Result<(), sqlx::Error> {
+    query(
+        "INSERT INTO known_networks
+            (user_id, network_hash, seen_at)
+        VALUES ($1, $2, $3)
+        ON CONFLICT (user_id, network_hash) DO UPDATE
+            SET seen_at = excluded.seen_at
+            WHERE known_networks.seen_at < $4",
+    )
+    .bind(user.to_string())
+    .bind(&network.hash(user).0[..])
+    .bind(now.to_datetime())
+    .bind((now - NOTE_NETWORK_EVERY).to_datetime())
+    .execute(connection)
+    .named("note_network")
     .await?;
     Ok(())
 }
