@@ -110,6 +110,13 @@ impl World {
         Self::with(self.database.clone(), settings, self.clock.clone())
     }
 
+    /// The same database behind a service with another limit of wrong passwords.
+    pub(crate) fn with_login_failures(&self, per_15_minutes: u32) -> Self {
+        let mut settings = settings();
+        settings.rates.login_failures_per_15_minutes = per_15_minutes;
+        Self::with(self.database.clone(), settings, self.clock.clone())
+    }
+
     /// Another process on the same database.
     pub(crate) fn beside(&self) -> Self {
         Self::with(self.database.clone(), settings(), self.clock.clone())

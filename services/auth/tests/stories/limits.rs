@@ -14,9 +14,12 @@ use crate::common::{PASSWORD, World, assert_refused, on_both_engines, registrati
 
 on_both_engines!(
     an_address_may_call_30_times_a_minute,
+    an_ipv6_network_is_one_address,
     ten_wrong_passwords_close_an_account_to_that_address,
     an_account_that_is_not_there_closes_as_well,
     a_hundred_wrong_passwords_at_once_are_ten,
+    guesses_from_everywhere_are_limited_and_delay_nobody_where_they_have_been,
+    a_limit_does_not_tell_which_names_are_one_account,
     ten_friend_requests_an_hour_whatever_comes_of_them,
 );
 
@@ -83,6 +86,27 @@ async fn an_address_may_call_30_times_a_minute(world: World) {
         .unwrap();
 }
 
+async fn an_ipv6_network_is_one_address(world: World) {
+    let refresh = |address: String| {
+        let request = RefreshRequest {
+            refresh_token: "nonsense".to_owned(),
+            client_address: Some(address),
+        };
+        let mut auth = world.auth.clone();
+        async move { auth.refresh(request).await }
+    };
+    for n in 0..30 {
+        let answer = refresh(format!("2001:db8:0:7:{n:x}::1")).await;
+        assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+    }
+    // Gateways name the network, others an address.
+    for address in ["2001:db8:0:7::ffff", "2001:db8:0:7::/64"] {
+        assert_limited(refresh(address.to_owned()).await, Duration::from_mins(1));
+    }
+    let answer = refresh("2001:db8:0:8::1".to_owned()).await;
+    assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+}
+
 async fn ten_wrong_passwords_close_an_account_to_that_address(world: World) {
     world.user("ann").await;
     world.user("bob").await;
@@ -134,6 +158,71 @@ async fn a_hundred_wrong_passwords_at_once_are_ten(world: World) {
     let count = |code| codes.iter().filter(|&&other| other == code).count();
     assert_eq!(count(Code::Unauthenticated), 10, "{codes:?}");
     assert_eq!(count(Code::ResourceExhausted), 90, "{codes:?}");
+}
+
+async fn guesses_from_everywhere_are_limited_and_delay_nobody_where_they_have_been(world: World) {
+    let world = world.with_login_failures(2);
+    let ann = RegisterRequest {
+        client_address: Some("192.0.2.1".to_owned()),
+        ..registration("ann")
+    };
+    let session = world.register(ann).await.unwrap();
+    let moved = RefreshRequest {
+        refresh_token: session.refresh_token,
+        client_address: Some("2001:db8::1".to_owned()),
+    };
+    world.auth.clone().refresh(moved).await.unwrap();
+    let hour = Duration::from_hours(1);
+    // An account that is there, and one that is not.
+    for login in ["ann", "nobody"] {
+        let mut checked = 0;
+        for n in 0..200 {
+            let address = format!("10.{n}.0.1");
+            let status = login_from(&world, login, "correct house", &address)
+                .await
+                .expect_err("refused");
+            if status.code() == Code::Unauthenticated {
+                checked += 1;
+            } else {
+                assert_limited::<()>(Err(status), hour);
+            }
+        }
+        // Twice as many as from one network, from each of eight groups of networks.
+        assert_eq!(checked, 2 * 2 * 8, "{login}");
+    }
+    assert_limited(login_from(&world, "ann", PASSWORD, "10.0.0.2").await, hour);
+    for known in ["192.0.2.1", "2001:db8::2"] {
+        login_from(&world, "ann", PASSWORD, known).await.unwrap();
+    }
+    world.clock.advance(hour);
+    login_from(&world, "ann", PASSWORD, "10.0.0.2")
+        .await
+        .unwrap();
+}
+
+async fn a_limit_does_not_tell_which_names_are_one_account(world: World) {
+    let world = world.with_login_failures(2);
+    world.user("ann").await;
+    world.user("ben").await;
+    world.user("eve").await;
+    let quarter = Duration::from_mins(15);
+    let other_names = ["ann@example.org", "ben@example.org", "nobody@example.org"];
+    for (n, name) in ["ann", "nobody"].into_iter().enumerate() {
+        for (k, other) in other_names.into_iter().enumerate() {
+            let address = format!("10.{n}.{k}.1");
+            for login in [name, other] {
+                let answer = login_from(&world, login, "correct house", &address).await;
+                assert_refused(answer, Code::Unauthenticated, Reason::AuthRequired);
+            }
+            for login in [name, other, "somebody"] {
+                let answer = login_from(&world, login, "correct house", &address).await;
+                assert_limited(answer, quarter);
+            }
+            // Who knows the password of another account is let in.
+            login_from(&world, "eve", PASSWORD, &address).await.unwrap();
+            world.clock.advance(Duration::from_hours(1));
+        }
+    }
 }
 
 async fn ten_friend_requests_an_hour_whatever_comes_of_them(world: World) {
