@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { api, createRoom, eventually, login } from '../support/api.mjs';
 import { isProblem } from '../support/expect.mjs';
+import { hangUpOnLogins, hashesIn } from '../support/hang-up.mjs';
 import { story } from '../support/story.mjs';
 import { allIsWell, gather, leave, playing, report, stage, users } from './stage.mjs';
 
@@ -60,6 +61,21 @@ story('an auth process that is killed is missed for a moment by those who log in
   for (const person of gatherings.flatMap(({ members }) => members)) assert.equal(person.times('(down)'), 0, 'sockets stay');
   await allIsWell(gatherings, urls);
   leave(gatherings);
+});
+
+story('no password is hashed for a login that hangs up on the balancer', async (t) => {
+  const hashed = async () => {
+    const metrics = await Promise.all(cluster.auths.map((auth) => auth.metrics()));
+    return metrics.map(hashesIn).reduce((sum, count) => sum + count);
+  };
+  const before = await hashed();
+  await hangUpOnLogins(cluster.url, 300);
+  const { username, password } = cast[0];
+  const answer = await api(cluster.url)('POST', '/api/v1/auth/login', { body: { login: username, password } });
+  assert.equal(answer.status, 200, answer.text);
+  const count = (await hashed()) - before;
+  t.diagnostic(`${count} of 301 were hashed`);
+  assert.ok(count <= 150, `${count} of 301`);
 });
 
 story('a rolling restart of everything loses nothing that was acknowledged', async (t) => {

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { api, cast, connect, eventually, newcomer, register } from '../support/api.mjs';
 import { isAccepted, isProblem, isRefused } from '../support/expect.mjs';
+import { hangUpOnLogins, hashesIn } from '../support/hang-up.mjs';
 import { enter, playing, scene } from '../support/scene.mjs';
-import { unlimited } from '../support/server.mjs';
+import { freePort, startTutti, unlimited } from '../support/server.mjs';
 import { serve, stories, story } from '../support/story.mjs';
 
 const limited = await serve({
@@ -124,6 +125,33 @@ stories('limits of REST', () => {
     assert.equal((await login(ben.username, ben.password, '203.0.113.1')).status, 200, 'and nobody else is concerned');
   });
 
+  story('guesses from everywhere are limited, and delay nobody where they have been', async () => {
+    const ann = await register(limited.url, 'ann');
+    const login = (/** @type {string} */ name, /** @type {string} */ password, /** @type {string} [address] */ address) =>
+      api(limited.url)('POST', '/api/v1/auth/login', {
+        body: { login: name, password },
+        headers: address === undefined ? {} : { 'x-forwarded-for': address },
+      });
+    // Twice as many as from one network, from each of eight groups of networks; of a login that nobody has, too.
+    for (const name of [ann.username, `nobody-${ann.username}`.slice(0, 30)]) {
+      let checked = 0;
+      for (let n = 0; n < 120; n++) {
+        const answer = await login(name, 'not her password', `10.${n}.0.1`);
+        if (answer.status === 401) checked++;
+        else isTooMuch(answer, 3600);
+      }
+      assert.equal(checked, 8 * 6, name);
+    }
+    isTooMuch(await login(ann.username, ann.password, '10.0.0.2'), 3600);
+    assert.equal((await login(ann.username, ann.password)).status, 200, 'she is where she registered');
+  });
+
+  story('an IPv6 network is one address', async () => {
+    for (let n = 1; n <= 3; n++) isProblem(await knock(proxied.url, `2001:db8:0:7:${n}::1`), 401, 'AUTH_REQUIRED');
+    isTooMuch(await knock(proxied.url, '2001:db8:0:7:4::1'), 60);
+    isProblem(await knock(proxied.url, '2001:db8:0:8::1'), 401, 'AUTH_REQUIRED');
+  });
+
   story('a right password is no failure', async () => {
     const ann = await register(limited.url, 'ann');
     for (let i = 0; i < 5; i++) {
@@ -188,6 +216,20 @@ stories('limits of a connection', () => {
     // Asked at the steady rate: refused events count, so haste would not help.
     await eventually(async () => (await connection.emit('request_sync', {})).ok, 'served again', { every: 1100 });
   });
+});
+
+// By itself: it takes all processors for a moment.
+story('no password is hashed for a login that hangs up', async (t) => {
+  const port = await freePort();
+  const tutti = await startTutti({ env: { ...unlimited, ADMIN_ADDR: `127.0.0.1:${port}` } });
+  t.after(() => tutti.stop());
+  const ann = await register(tutti.url, 'ann');
+  await hangUpOnLogins(tutti.url, 300);
+  // She is the same client, and would come last.
+  const body = { login: ann.username, password: ann.password };
+  assert.equal((await api(tutti.url)('POST', '/api/v1/auth/login', { body })).status, 200);
+  const hashed = hashesIn((await api(`http://127.0.0.1:${port}`)('GET', '/metrics')).text);
+  assert.ok(hashed >= 3 && hashed <= 150, `${hashed} of 302`);
 });
 
 stories('a limit of 0', () => {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{Router, routing::post};
-use futures_util::future::join_all;
+use futures_util::{future::join_all, poll};
 use http::{Response, header::CONTENT_TYPE};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -350,4 +350,34 @@ async fn where_nobody_answers_it_says_so_in_time() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn callers_who_give_up_at_once_end_no_connection_of_others() {
+    let _turn = TURN.lock().await;
+    let process = Process::start().await;
+    let shutdown = Shutdown::new();
+    let rooms = Name::of(&[&process]).dial(&shutdown);
+    sync(&rooms).await.unwrap();
+    let frozen = process.freeze().await;
+    let mut given_up = (0..300).map(|_| Box::pin(sync(&rooms))).collect::<Vec<_>>();
+    for call in &mut given_up {
+        assert!(poll!(call.as_mut()).is_pending());
+    }
+    let waiting = tokio::spawn({
+        let rooms = rooms.clone();
+        async move { sync(&rooms).await }
+    });
+    // The connection's task runs on this thread, too: what is asked and what is given up goes to the process.
+    let is_sent = || async {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    is_sent().await;
+    drop(given_up);
+    is_sent().await;
+    drop(frozen);
+    waiting.await.unwrap().unwrap();
+    sync(&rooms).await.unwrap();
 }

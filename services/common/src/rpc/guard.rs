@@ -128,3 +128,50 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc, time::Duration};
+
+    use futures_util::poll;
+    use http::{Request, Response};
+    use tokio::sync::mpsc;
+    use tonic::body::Body;
+    use tower::{Layer as _, ServiceExt as _, service_fn};
+
+    use super::GuardLayer;
+    use crate::{
+        clock::SystemClock,
+        rpc::{ServiceKeys, caller_gone},
+        shutdown::Shutdown,
+    };
+
+    #[tokio::test]
+    async fn a_call_hears_that_its_caller_has_gone_and_is_finished() {
+        let (say, mut said) = mpsc::unbounded_channel();
+        let serve = service_fn(move |_: Request<Body>| {
+            let say = say.clone();
+            async move {
+                say.send("begun").unwrap();
+                caller_gone().await;
+                tokio::task::yield_now().await;
+                say.send("finished").unwrap();
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            }
+        });
+        let shutdown = Shutdown::new();
+        let guard = GuardLayer::new(
+            ServiceKeys::ephemeral(),
+            Arc::new(SystemClock),
+            shutdown.clone(),
+        );
+        let request = Request::builder().uri("/grpc.public").body(Body::empty());
+        let mut call = Box::pin(guard.layer(serve).oneshot(request.unwrap()));
+        assert!(poll!(call.as_mut()).is_pending());
+        assert_eq!(said.recv().await, Some("begun"));
+        assert!(said.try_recv().is_err(), "somebody waits");
+        drop(call);
+        assert_eq!(said.recv().await, Some("finished"));
+        assert!(shutdown.finish(Duration::from_secs(5)).await);
+    }
+}

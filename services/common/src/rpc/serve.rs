@@ -11,6 +11,10 @@ use tonic::{
 use super::{GrpcTls, GuardLayer};
 use crate::shutdown::Shutdown;
 
+/// How many calls of one connection may have been given up before they were looked at. Beyond it the connection is ended, with
+/// all other calls on it: callers are parts of Tutti, and a crowd that hangs up on one of them is no fault of the others.
+const MAX_GIVEN_UP: usize = 10_000;
+
 /// Adds reflection and `grpc.health.v1` to a service's routes. Health says serving from now on.
 ///
 /// # Errors
@@ -56,6 +60,7 @@ pub async fn serve(
     let serve = async {
         server?
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_max_pending_accept_reset_streams(Some(MAX_GIVEN_UP))
             .layer(guard)
             .add_routes(routes)
             .serve_with_incoming_shutdown(connections, async move { ending.ending().await })
