@@ -1,5 +1,6 @@
 //! How often somebody may do something.
 
+mod buckets;
 mod shared;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 
-pub use self::shared::RedisLimiter;
+pub use self::{
+    buckets::{Rate, TokenBuckets},
+    shared::RedisLimiter,
+};
 use crate::clock::UnixMs;
 
 /// At most `max` in any `window`; 0 means no limit.
