@@ -61,6 +61,12 @@ const NO_LIMITS: Rates = Rates {
     room_creations_per_hour: 0,
     socket_events_per_minute: 0,
     socket_pings_per_minute: 0,
+    user_events_per_minute: 0,
+    user_connects_per_minute: 0,
+    connections_per_user: 0,
+    user_joins_per_minute: 0,
+    room_syncs_per_minute: 0,
+    room_returns_per_minute: 0,
     auth_per_minute: 0,
     login_failures_per_15_minutes: 0,
     api_per_minute: 0,
@@ -119,6 +125,13 @@ impl Builder {
     #[must_use]
     pub fn room_empty_grace(mut self, grace: Duration) -> Self {
         self.settings.room_empty_grace = grace;
+        self
+    }
+
+    /// How often who may do what.
+    #[must_use]
+    pub fn limits(mut self, change: impl FnOnce(&mut Rates)) -> Self {
+        change(&mut self.settings.rates);
         self
     }
 
@@ -219,6 +232,7 @@ impl Running {
                     .in_record(tutti_room::store::open(&plan.database)),
                 Arc::new(RemotePeople::new(accounts.clone())),
                 limiter.clone(),
+                Arc::default(),
                 plan.clock.clone(),
                 plan.settings,
             )
@@ -556,13 +570,13 @@ impl TestApp {
             spread.buckets().collect()
         };
         let request = RenewConnectionsRequest {
-            connections: Vec::new(),
             measurements: vec![Measurements {
                 room_id: room_id.to_owned(),
                 round_trips: buckets(round_trips),
                 errors: buckets(errors),
             }],
             gateway_id: gateway.to_owned(),
+            ..RenewConnectionsRequest::default()
         };
         self.room_service()
             .renew_connections(request)

@@ -1,7 +1,7 @@
 //! The record and live state, which fail exactly where a story wants it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -329,8 +329,12 @@ impl LiveState for FailingLive {
         self.inner.drop_connections(connections, now).await
     }
 
-    async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError> {
-        self.inner.online(users, now).await
+    async fn connections_of(
+        &self,
+        users: &[UserId],
+        now: UnixMs,
+    ) -> Result<HashMap<UserId, u32>, LiveError> {
+        self.inner.connections_of(users, now).await
     }
 
     async fn rooms_of(&self, user: UserId, now: UnixMs) -> Result<Vec<RoomId>, LiveError> {

@@ -221,6 +221,26 @@ pub struct RawSettings {
     /// Pings per socket and minute, in bursts of at most 20
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "60")]
     pub rate_socket_pings_per_minute: String,
+    /// Events per user and minute over all their sockets, in bursts of at most 80 [default: four times
+    /// `RATE_SOCKET_EVENTS_PER_MINUTE`]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub rate_user_events_per_minute: Option<String>,
+    /// Sockets that a user opens per minute, in bursts of at most 30
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "60")]
+    pub rate_user_connects_per_minute: String,
+    /// Sockets that a user has at the same time, over all gateways; 0 for no limit
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "20")]
+    pub connections_per_user: String,
+    /// Rooms that a user enters per minute, by REST or by socket, in bursts of at most 20
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "30")]
+    pub rate_user_joins_per_minute: String,
+    /// What hosts say in a room (`sync_state`, `transfer_host`) per minute, whoever is host, in bursts of at most 40 [default: twice
+    /// `RATE_SOCKET_EVENTS_PER_MINUTE`]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub rate_room_syncs_per_minute: Option<String>,
+    /// Those per room and minute who enter it again less than ten minutes after they left it, in bursts of at most 60
+    #[arg(long, env, global = true, value_name = "COUNT", default_value = "60")]
+    pub rate_room_returns_per_minute: String,
     /// Register, login and refresh per address and minute
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "30")]
     pub rate_auth_per_minute: String,
@@ -326,6 +346,12 @@ pub struct Rates {
     pub room_creations_per_hour: u32,
     pub socket_events_per_minute: u32,
     pub socket_pings_per_minute: u32,
+    pub user_events_per_minute: u32,
+    pub user_connects_per_minute: u32,
+    pub connections_per_user: u32,
+    pub user_joins_per_minute: u32,
+    pub room_syncs_per_minute: u32,
+    pub room_returns_per_minute: u32,
     pub auth_per_minute: u32,
     pub login_failures_per_15_minutes: u32,
     pub api_per_minute: u32,

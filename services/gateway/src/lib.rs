@@ -2,6 +2,7 @@
 //! It decides no rule and keeps nothing that another gateway would miss.
 
 mod assets;
+mod budgets;
 mod departures;
 mod ended;
 mod fanout;
@@ -31,7 +32,7 @@ use tutti_common::{
     clock::SharedClock,
     config::Settings,
     ids::ConnectionId,
-    limits::Limiter,
+    limits::{Limiter, TokenBuckets},
     outbound::Outbound,
     redis::Bus,
     rpc::Transport,
@@ -45,6 +46,7 @@ use tutti_proto::{
 };
 
 use crate::{
+    budgets::Budgets,
     fanout::{Fanout, Feeds},
     identity::Identity,
     images::Images,
@@ -81,6 +83,7 @@ pub struct Parts {
     room: Transport,
     identity: Identity,
     limiter: Arc<dyn Limiter>,
+    budgets: Budgets,
     clock: SharedClock,
     settings: Settings,
     shutdown: Shutdown,
@@ -134,6 +137,7 @@ impl Gateway {
     pub fn new(
         reach: Reach,
         limiter: Arc<dyn Limiter>,
+        buckets: Arc<TokenBuckets>,
         clock: SharedClock,
         settings: Settings,
         readiness: Readiness,
@@ -160,6 +164,7 @@ impl Gateway {
                 Outbound::new(settings.outbound_allow.clone()),
                 shutdown.clone(),
             ),
+            budgets: Budgets::new(buckets, settings.rates),
             auth,
             room,
             limiter,

@@ -71,7 +71,7 @@ pub(crate) async fn renew(gateway: &Gateway) {
         let mut rest = connections.as_slice();
         loop {
             let (batch, later) = rest.split_at(rest.len().min(BATCH));
-            match renew_now(gateway, batch).await {
+            match renew_now(gateway, batch, false).await {
                 Ok(()) => gateway.readiness.have(LIVE_STATE),
                 Err(status) => {
                     tracing::warn!(%status, "cannot say which connections are alive");
@@ -95,17 +95,22 @@ async fn say_measured(gateway: &Gateway) -> Result<(), tonic::Status> {
         let request = RenewConnectionsRequest {
             measurements: rooms.to_vec(),
             gateway_id: gateway.id.clone(),
-            connections: Vec::new(),
+            ..RenewConnectionsRequest::default()
         };
         gateway.rooms().renew_connections(request).await?;
     }
     Ok(())
 }
 
-/// Says of some connections that they are alive. Those whose seat is gone join again.
-async fn renew_now(gateway: &Gateway, connections: &[Connection]) -> Result<(), tonic::Status> {
+/// Says of some connections that they are alive. Those whose seat is gone join again; those that are new are counted.
+async fn renew_now(
+    gateway: &Gateway,
+    connections: &[Connection],
+    are_new: bool,
+) -> Result<(), tonic::Status> {
     let request = RenewConnectionsRequest {
         connections: connections.to_vec(),
+        are_new,
         ..RenewConnectionsRequest::default()
     };
     let answer = gateway
@@ -113,6 +118,9 @@ async fn renew_now(gateway: &Gateway, connections: &[Connection]) -> Result<(), 
         .renew_connections(request)
         .await?
         .into_inner();
+    gateway
+        .budgets
+        .counted(connections, &answer.connections_of_users);
     for id in answer.detached_connection_ids {
         // Which room that was: by now it may be in another one.
         let said = connections.iter().find(|said| said.connection_id == id);
@@ -126,10 +134,10 @@ async fn renew_now(gateway: &Gateway, connections: &[Connection]) -> Result<(), 
     Ok(())
 }
 
-/// Says of a new connection that it is alive.
+/// Says of a new connection that it is alive, and hears how many its user has.
 pub(crate) async fn has_come(gateway: &Gateway, connection: Connection) {
     let say = async |connections: Vec<Connection>| {
-        if let Err(status) = renew_now(gateway, &connections).await {
+        if let Err(status) = renew_now(gateway, &connections, true).await {
             tracing::debug!(%status, "cannot say that a connection is alive");
         }
     };

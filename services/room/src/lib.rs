@@ -5,6 +5,7 @@
     reason = "store/queries.rs is compiled once for each SQL engine"
 )]
 
+mod budgets;
 mod changes;
 mod convert;
 pub mod domain;

@@ -1,6 +1,6 @@
 //! Rooms over gRPC: decode, call, encode.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 use tonic::{Request, Response, Status, service::Routes};
@@ -270,7 +270,12 @@ impl pb::room_service_server::RoomService for RoomRpc {
         request: Request<pb::RenewConnectionsRequest>,
     ) -> Result<Response<pb::RenewConnectionsResponse>, Status> {
         let ask = request.into_inner();
-        let renewed = self.rooms.renew(&connected(&ask.connections)?).await?;
+        let connections = connected(&ask.connections)?;
+        let (renewed, counts) = if ask.are_new {
+            self.rooms.arrive(&connections).await?
+        } else {
+            (self.rooms.renew(&connections).await?, HashMap::new())
+        };
         for measurements in ask.measurements {
             // A room that does not exist has nobody to tell.
             if let Ok(room) = room(&measurements.room_id) {
@@ -287,6 +292,10 @@ impl pb::room_service_server::RoomService for RoomRpc {
                     room_id: room.to_string(),
                     revision: convert::version(revision),
                 })
+                .collect(),
+            connections_of_users: counts
+                .into_iter()
+                .map(|(user, count)| (user.to_string(), count))
                 .collect(),
         }))
     }

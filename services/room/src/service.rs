@@ -12,11 +12,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tutti_common::{
     clock::{SharedClock, UnixMs},
     ids::{ConnectionId, RoomId, UserId},
-    limits::{Limiter, Rule},
+    limits::{Limiter, Rule, TokenBuckets},
 };
 
 use crate::{
     RoomSettings,
+    budgets::Budgets,
     changes::{Made, Recorded, TRYING, Turns, raise},
     convert,
     domain::{
@@ -49,6 +50,7 @@ pub struct Rooms {
     pub(crate) clock: SharedClock,
     pub(crate) settings: RoomSettings,
     limiter: Arc<dyn Limiter>,
+    budgets: Budgets,
     pub(crate) turns: Arc<Turns>,
     pub(crate) line: Arc<Turns>,
     timings: Arc<Timings>,
@@ -97,6 +99,7 @@ impl Rooms {
         store: Arc<dyn RoomStore>,
         people: Arc<dyn People>,
         limiter: Arc<dyn Limiter>,
+        buckets: Arc<TokenBuckets>,
         clock: SharedClock,
         settings: RoomSettings,
     ) -> Self {
@@ -105,6 +108,7 @@ impl Rooms {
             store,
             people,
             clock,
+            budgets: Budgets::new(buckets, settings.rates),
             settings,
             limiter,
             turns: Arc::default(),
@@ -181,6 +185,7 @@ impl Rooms {
     ) -> Result<Snapshot, RoomError> {
         let (turn, mut seen) = self.turn_and_look(room, &[user]).await?;
         let mut username = None;
+        let mut is_counted = false;
         let mut floor = Version::default();
         let begun = Instant::now();
         while begun.elapsed() < TRYING {
@@ -194,6 +199,9 @@ impl Rooms {
             let access = self.access(&view, user).await?;
             if access == Access::No {
                 return Err(RoomError::NotJoinable);
+            }
+            if view.seat(user).is_none() && !std::mem::replace(&mut is_counted, true) {
+                self.budgets.enter(user, room, self.clock.now())?;
             }
             let username = match (view.seat(user), &username) {
                 (Some(seat), _) => seat.username.clone(),
@@ -279,7 +287,12 @@ impl Rooms {
             .change(room, &[user], |_, _| Some(command.clone()))
             .await
         {
-            Ok(Some(after)) => Ok(after.last_activity),
+            Ok(Some(after)) => {
+                if !matches!(what, Leaving::EndedConnection(_)) {
+                    self.budgets.has_left(user, room, after.last_activity);
+                }
+                Ok(after.last_activity)
+            }
             Ok(None) | Err(RoomError::NotFound) => Ok(self.clock.now()),
             Err(error) => Err(error),
         }
@@ -338,6 +351,7 @@ impl Rooms {
     ) -> Result<(Version, UnixMs), RoomError> {
         let received_at = self.clock.now();
         let playback = Playback::accept(update, received_at).map_err(RoomError::Invalid)?;
+        self.budgets.may_speak(room, received_at)?;
         let command = Command::Sync {
             by,
             connection,
@@ -351,6 +365,7 @@ impl Rooms {
                 .await
                 .map_err(hide_room)?,
         };
+        self.budgets.has_spoken(room, received_at);
         metrics::counter!("tutti_room_syncs_total").increment(1);
         if update.timestamp_ms.is_some() {
             let age_ms = received_at.as_f64() - playback.timestamp_ms;
@@ -401,10 +416,12 @@ impl Rooms {
         room: RoomId,
         to: UserId,
     ) -> Result<(Version, UnixMs), RoomError> {
+        self.budgets.may_speak(room, self.clock.now())?;
         let changed = self
             .change(room, &[by, to], |_, _| Some(Command::Transfer { by, to }))
             .await
             .map_err(hide_room)?;
+        self.budgets.has_spoken(room, self.clock.now());
         match changed {
             Some(after) => Ok((after.version, after.last_activity)),
             None => Ok((self.state(by, room).await?.version, self.clock.now())),
@@ -417,6 +434,25 @@ impl Rooms {
             .live
             .renew(connections, self.clock.now() + LEASE)
             .await?)
+    }
+
+    /// The same of connections that have just come. Tells as well how many their users have by then.
+    pub async fn arrive(
+        &self,
+        connections: &[Connected],
+    ) -> Result<(Renewed, HashMap<UserId, u32>), RoomError> {
+        let now = self.clock.now();
+        let users = connections.iter().map(|connected| connected.user);
+        let users = users
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>();
+        // Sent behind each other on one connection, so that the second sees what the first has written.
+        let (renewed, counts) = tokio::join!(
+            self.live.renew(connections, now + LEASE),
+            self.live.connections_of(&users, now),
+        );
+        Ok((renewed?, counts?))
     }
 
     /// The listeners of a gateway have measured something: where that matters, all in the room are told what follows.

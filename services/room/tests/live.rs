@@ -610,9 +610,15 @@ async fn who_has_a_connection_is_online(live: Live) {
         let online = live.online(&[ann, bob, cyd], now).await.unwrap();
         [ann, bob, cyd].map(|user| online.contains(&user))
     };
+    let counted = async |now| {
+        let counts = live.connections_of(&[ann, bob, cyd], now).await.unwrap();
+        [ann, bob, cyd].map(|user| counts.get(&user).copied())
+    };
     assert_eq!(online(NOW).await, [true, true, false]);
+    assert_eq!(counted(NOW).await, [Some(2), Some(1), None]);
     assert_eq!(online(NOW + GRACE - A_MOMENT).await, [true, true, false]);
     assert_eq!(online(NOW + GRACE).await, [true, false, false]);
+    assert_eq!(counted(NOW + GRACE).await, [Some(1), None, None]);
     live.drop_connections(&[phone], NOW).await.unwrap();
     assert_eq!(online(NOW + GRACE).await, [true, false, false]);
     live.drop_connections(&[laptop], NOW).await.unwrap();

@@ -12,7 +12,7 @@ use tutti_common::{
     clock::{AgreedClock, MonotonicClock, SharedClock, SystemClock, follow_wall_clock},
     config::{Role, Secret, Settings},
     http,
-    limits::{Limiter, RedisLimiter, SlidingLog},
+    limits::{Limiter, RedisLimiter, SlidingLog, TokenBuckets},
     redis::{Bus, PREFIX, Redis, TimeKeeper},
     rpc::{self, GuardLayer, Transport},
     shutdown::Shutdown,
@@ -90,6 +90,11 @@ impl Bound {
             Some(redis) => Arc::new(RedisLimiter::new(redis.clone(), PREFIX)),
             None => Arc::new(SlidingLog::default()),
         };
+        let buckets = Arc::new(match &redis {
+            Some(redis) => TokenBuckets::shared(redis.clone(), PREFIX),
+            None => TokenBuckets::default(),
+        });
+        shutdown.spawn(buckets.clone().run(clock.clone(), shutdown.clone()));
         let parts = Parts {
             settings,
             shutdown,
@@ -97,6 +102,7 @@ impl Bound {
             bus: redis.clone().map(Bus::start),
             redis,
             limiter,
+            buckets,
             guard: GuardLayer::new(
                 settings.service_keys.clone(),
                 clock.clone(),
@@ -269,6 +275,7 @@ struct Parts<'a> {
     /// Where rooms' events are published.
     bus: Option<Bus>,
     limiter: Arc<dyn Limiter>,
+    buckets: Arc<TokenBuckets>,
     guard: GuardLayer,
 }
 
@@ -330,6 +337,7 @@ impl Parts<'_> {
             tutti_room::store::open(database),
             Arc::new(RemotePeople::new(accounts.clone())),
             self.limiter.clone(),
+            self.buckets.clone(),
             self.clock.clone(),
             settings,
         );
@@ -346,6 +354,7 @@ impl Parts<'_> {
         let gateway = Gateway::new(
             Reach { auth, room, bus },
             self.limiter.clone(),
+            self.buckets.clone(),
             self.clock.clone(),
             self.settings.clone(),
             self.readiness.clone(),

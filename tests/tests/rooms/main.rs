@@ -1,5 +1,6 @@
 //! What the room service promises, told through its gRPC surface and on both engines.
 
+mod budgets;
 mod connections;
 mod creating;
 mod crowds;

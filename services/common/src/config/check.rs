@@ -21,6 +21,12 @@ use crate::{
 /// otherwise.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
+/// How many times what one connection may say all of a user's may, where no setting says so.
+const USER_EVENTS: u32 = 4;
+
+/// How many times what one connection may say is said in a room, where no setting says so.
+const ROOM_SYNCS: u32 = 2;
+
 /// Settings that are wrong: the variable's name, and what is the matter with it. Values are not
 /// repeated, since some are secret.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -68,6 +74,11 @@ impl Wrong {
             .parse()
             .map_err(|_| "expected a whole number, 0 or more".to_owned());
         self.keep(name, value)
+    }
+
+    /// A count that is something else where it is not given.
+    fn count_or(&mut self, name: &'static str, text: Option<&String>, otherwise: u32) -> u32 {
+        given(text).map_or(otherwise, |text| self.count(name, text))
     }
 
     fn addr(&mut self, name: &'static str, text: &str) -> SocketAddr {
@@ -253,6 +264,10 @@ impl RawSettings {
                 .filter(|&size| size >= 1024)
                 .ok_or_else(|| "expected a size of at least 1KiB, such as 64KiB".to_owned()),
         );
+        let socket_events_per_minute = wrong.count::<u32>(
+            "RATE_SOCKET_EVENTS_PER_MINUTE",
+            &self.rate_socket_events_per_minute,
+        );
         let settings = Settings {
             role,
             database_url,
@@ -305,13 +320,34 @@ impl RawSettings {
                     "RATE_ROOM_CREATIONS_PER_HOUR",
                     &self.rate_room_creations_per_hour,
                 ),
-                socket_events_per_minute: wrong.count(
-                    "RATE_SOCKET_EVENTS_PER_MINUTE",
-                    &self.rate_socket_events_per_minute,
-                ),
+                socket_events_per_minute,
                 socket_pings_per_minute: wrong.count(
                     "RATE_SOCKET_PINGS_PER_MINUTE",
                     &self.rate_socket_pings_per_minute,
+                ),
+                user_events_per_minute: wrong.count_or(
+                    "RATE_USER_EVENTS_PER_MINUTE",
+                    self.rate_user_events_per_minute.as_ref(),
+                    socket_events_per_minute.saturating_mul(USER_EVENTS),
+                ),
+                user_connects_per_minute: wrong.count(
+                    "RATE_USER_CONNECTS_PER_MINUTE",
+                    &self.rate_user_connects_per_minute,
+                ),
+                connections_per_user: wrong
+                    .count("CONNECTIONS_PER_USER", &self.connections_per_user),
+                user_joins_per_minute: wrong.count(
+                    "RATE_USER_JOINS_PER_MINUTE",
+                    &self.rate_user_joins_per_minute,
+                ),
+                room_syncs_per_minute: wrong.count_or(
+                    "RATE_ROOM_SYNCS_PER_MINUTE",
+                    self.rate_room_syncs_per_minute.as_ref(),
+                    socket_events_per_minute.saturating_mul(ROOM_SYNCS),
+                ),
+                room_returns_per_minute: wrong.count(
+                    "RATE_ROOM_RETURNS_PER_MINUTE",
+                    &self.rate_room_returns_per_minute,
                 ),
                 auth_per_minute: wrong.count("RATE_AUTH_PER_MINUTE", &self.rate_auth_per_minute),
                 login_failures_per_15_minutes: wrong.count(

@@ -40,6 +40,11 @@ impl Rate {
         }
     }
 
+    /// What the bucket is called that `key` has at this rate.
+    fn key(self, key: &str) -> String {
+        format!("{}:{key}", self.name)
+    }
+
     /// How long a bucket takes to get that many tokens, in µs.
     fn time_for(self, tokens: u32) -> i64 {
         let token = self.window / self.max.max(1);
@@ -78,12 +83,10 @@ struct Shared {
 
 #[derive(Default)]
 struct Buckets {
-    by_key: HashMap<Key, Bucket>,
+    /// By [`Rate::key`].
+    by_key: HashMap<String, Bucket>,
     swept_at: UnixMs,
 }
-
-/// A rate's name, and whose bucket it is.
-type Key = (&'static str, String);
 
 struct Bucket {
     rate: Rate,
@@ -137,6 +140,14 @@ impl TokenBuckets {
         }
     }
 
+    /// Whether no token is missing.
+    pub fn is_full(&self, key: &str, rate: Rate, now: UnixMs) -> bool {
+        let mut buckets = self.lock();
+        buckets.sweep(now);
+        let bucket = buckets.by_key.get(&rate.key(key));
+        bucket.is_none_or(|bucket| bucket.full_in(now) == 0)
+    }
+
     /// Whether there is a token.
     ///
     /// # Errors
@@ -180,7 +191,7 @@ impl TokenBuckets {
         }
         let mut buckets = self.lock();
         buckets.sweep(now);
-        let key = (rate.name, key.to_owned());
+        let key = rate.key(key);
         if want == Want::Check && !buckets.by_key.contains_key(&key) {
             return Ok(());
         }
@@ -276,7 +287,7 @@ impl Buckets {
         }
     }
 
-    fn take_unshared(&mut self, now: UnixMs) -> Vec<(Key, Rate, u32)> {
+    fn take_unshared(&mut self, now: UnixMs) -> Vec<(String, Rate, u32)> {
         self.by_key
             .iter_mut()
             .filter(|(_, bucket)| bucket.is_to_be_shared(now))
@@ -293,14 +304,8 @@ impl Buckets {
 
 impl Shared {
     /// Tells of spent tokens. Returns when the bucket will be full, in Unix µs.
-    async fn tell(
-        &self,
-        (name, key): &Key,
-        rate: Rate,
-        spent: u32,
-        now: UnixMs,
-    ) -> Result<i64, NoAnswer> {
-        let keys = [format!("{}:bucket:{name}:{{{key}}}", self.prefix)];
+    async fn tell(&self, key: &str, rate: Rate, spent: u32, now: UnixMs) -> Result<i64, NoAnswer> {
+        let keys = [format!("{}:bucket:{{{key}}}", self.prefix)];
         let args = [micros(now), rate.time_for(spent)];
         self.redis.run::<i64>(&self.script, &keys, &args).await
     }

@@ -17,7 +17,13 @@ use super::{
     line::Refused,
     packet::{self, ClientEvent, Message},
 };
-use crate::{Gateway, departures, identity::IdentityError, meters, presence};
+use crate::{
+    Gateway,
+    budgets::{Place, TooMany},
+    departures,
+    identity::IdentityError,
+    meters, presence,
+};
 
 /// How long a connection whose token has run out may stay to bring a fresh one; the contract closes it
 /// within 60 s.
@@ -90,25 +96,35 @@ pub(super) fn refuse(line: &Line, ack: Option<i64>, fault: &Fault) {
 
 /// A connection from its first packet to its end.
 pub(super) async fn run(gateway: Gateway, line: Arc<Line>, mut queue: mpsc::Receiver<Item>) {
-    let who = tokio::time::timeout(
-        gateway.settings.socket_connect_timeout,
-        // What is rare is on the heap while it lasts: otherwise each idle connection had room for all of it.
-        Box::pin(recognise(&gateway, &line, &mut queue)),
-    );
-    let who = tokio::select! {
-        who = who => who,
-        () = gateway.shutdown.ending() => return line.close(),
+    let begun = Instant::now();
+    let (claims, connection, _place) = loop {
+        let who = tokio::time::timeout_at(
+            begun + gateway.settings.socket_connect_timeout,
+            // What is rare is on the heap while it lasts: otherwise each idle connection had room for all of it.
+            Box::pin(recognise(&gateway, &line, &mut queue)),
+        );
+        let who = tokio::select! {
+            who = who => who,
+            () = gateway.shutdown.ending() => return line.close(),
+        };
+        let claims = match who {
+            Ok(Some(claims)) => claims,
+            Ok(None) => return,
+            Err(_) => return line.close(),
+        };
+        match Box::pin(admit(&gateway, &line, &claims)).await {
+            Ok((connection, place)) => break (claims, connection, place),
+            Err(refused) => {
+                let refused =
+                    packet::connect_error(&refused.to_string(), Reason::RateLimited.as_str());
+                let _ = line.send(&refused);
+            }
+        }
     };
-    let claims = match who {
-        Ok(Some(claims)) => claims,
-        Ok(None) => return,
-        Err(_) => return line.close(),
-    };
-    let connection = Connection::new(claims.sub, claims.sid, line.clone());
-    gateway.hub.add(connection.clone());
     // It may have ended just before it could be found there.
     if gateway.identity.has_ended(claims.sid) {
         gateway.hub.remove(connection.id);
+        Box::pin(presence::has_gone(&gateway, connection.report())).await;
         let refused = IdentityError::Refused.to_string();
         let _ = line.send(&packet::connect_error(
             &refused,
@@ -118,7 +134,6 @@ pub(super) async fn run(gateway: Gateway, line: Arc<Line>, mut queue: mpsc::Rece
     }
     line.slot.is_connected.store(true, Ordering::Release);
     send(&line, &packet::connected(Sid::new().as_str()));
-    Box::pin(presence::has_come(&gateway, connection.report())).await;
     let now = gateway.clock.now();
     let greeting = json!({
         "user_id": connection.user_id,
@@ -139,6 +154,25 @@ pub(super) async fn run(gateway: Gateway, line: Arc<Line>, mut queue: mpsc::Rece
     gateway.hub.remove(connection.id);
     let gone = departures::has_gone(&gateway, connection.session(), report);
     Box::pin(gone).await;
+}
+
+/// Takes a connection in, unless its user has too many. It is answered after that, and not before: who is refused hears it
+/// as the answer to CONNECT.
+async fn admit(
+    gateway: &Gateway,
+    line: &Arc<Line>,
+    claims: &AccessClaims,
+) -> Result<(Arc<Connection>, Place), TooMany> {
+    let place = gateway.budgets.connect(claims.sub, gateway.clock.now())?;
+    let connection = Connection::new(claims.sub, claims.sid, line.clone());
+    gateway.hub.add(connection.clone());
+    presence::has_come(gateway, connection.report()).await;
+    if let Err(refused) = gateway.budgets.stay(&connection.id_text) {
+        gateway.hub.remove(connection.id);
+        presence::has_gone(gateway, connection.report()).await;
+        return Err(refused);
+    }
+    Ok((connection, place))
 }
 
 /// Waits until it says who it is. A client that was refused may try again on the same line.
@@ -193,6 +227,7 @@ async fn serve(
     queue: &mut mpsc::Receiver<Item>,
     mut expiry: Expiry,
 ) {
+    let began = Instant::now();
     loop {
         let item = tokio::select! {
             item = queue.recv() => item,
@@ -216,6 +251,15 @@ async fn serve(
             }
             Some(Item::Event(event, received)) => {
                 let ack = event.ack;
+                if events::is_of_the_users_budget(&event) {
+                    let age = began.elapsed();
+                    let now = gateway.clock.now();
+                    if let Err(wait) = gateway.budgets.say(&connection.user_id, age, now) {
+                        let fault = Fault::new(Reason::RateLimited, wait.to_string());
+                        refuse(line, ack, &fault);
+                        continue;
+                    }
+                }
                 let span = tracing::info_span!(
                     "event",
                     otel.name = events::known_name(&event),

@@ -440,23 +440,23 @@ impl LiveState for LocalLive {
         Ok(())
     }
 
-    async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError> {
+    async fn connections_of(
+        &self,
+        users: &[UserId],
+        now: UnixMs,
+    ) -> Result<HashMap<UserId, u32>, LiveError> {
         let mut state = self.state();
-        Ok(users
-            .iter()
-            .copied()
-            .filter(|user| {
-                let Some(connections) = state.online.get_mut(user) else {
-                    return false;
-                };
-                connections.retain(|_, alive_until| *alive_until > now);
-                let online = !connections.is_empty();
-                if !online {
-                    state.online.remove(user);
-                }
-                online
-            })
-            .collect())
+        let counts = users.iter().filter_map(|user| {
+            let connections = state.online.get_mut(user)?;
+            connections.retain(|_, alive_until| *alive_until > now);
+            let count = u32::try_from(connections.len()).unwrap_or(u32::MAX);
+            if count == 0 {
+                state.online.remove(user);
+                return None;
+            }
+            Some((*user, count))
+        });
+        Ok(counts.collect())
     }
 
     async fn rooms_of(&self, user: UserId, _now: UnixMs) -> Result<Vec<RoomId>, LiveError> {

@@ -3,7 +3,10 @@
 mod local;
 mod redis;
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -184,8 +187,17 @@ pub trait LiveState: Send + Sync + 'static {
         now: UnixMs,
     ) -> Result<(), LiveError>;
 
+    /// How many connections of these users are alive. Users without any are left out.
+    async fn connections_of(
+        &self,
+        users: &[UserId],
+        now: UnixMs,
+    ) -> Result<HashMap<UserId, u32>, LiveError>;
+
     /// Which of these users have a connection that is alive.
-    async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError>;
+    async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError> {
+        Ok(self.connections_of(users, now).await?.into_keys().collect())
+    }
 
     /// The rooms a user is in, latest joined first.
     async fn rooms_of(&self, user: UserId, now: UnixMs) -> Result<Vec<RoomId>, LiveError>;

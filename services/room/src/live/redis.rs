@@ -13,7 +13,7 @@ mod record;
 mod rooms;
 mod turns;
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream::BoxStream};
@@ -233,8 +233,12 @@ impl LiveState for RedisLive {
         self.drop_all(connections, now).await
     }
 
-    async fn online(&self, users: &[UserId], now: UnixMs) -> Result<HashSet<UserId>, LiveError> {
-        self.who_is_online(users, now).await
+    async fn connections_of(
+        &self,
+        users: &[UserId],
+        now: UnixMs,
+    ) -> Result<HashMap<UserId, u32>, LiveError> {
+        self.count_connections(users, now).await
     }
 
     async fn rooms_of(&self, user: UserId, now: UnixMs) -> Result<Vec<RoomId>, LiveError> {

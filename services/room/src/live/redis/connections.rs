@@ -1,7 +1,7 @@
 //! Connections: what keeps seats, who is online, and who is where.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
@@ -158,11 +158,11 @@ impl RedisLive {
         Ok(leased)
     }
 
-    pub(super) async fn who_is_online(
+    pub(super) async fn count_connections(
         &self,
         users: &[UserId],
         now: UnixMs,
-    ) -> Result<HashSet<UserId>, LiveError> {
+    ) -> Result<HashMap<UserId, u32>, LiveError> {
         let mut commands = Vec::with_capacity(users.len() * 2);
         for &user in users {
             let key = self.keys.online(user);
@@ -172,10 +172,10 @@ impl RedisLive {
             count.arg(&key);
             commands.extend([remove, count]);
         }
-        let answers = self.redis.ask_all::<u64>("online", &commands).await?;
+        let answers = self.redis.ask_all::<u32>("online", &commands).await?;
         let counts = answers.iter().skip(1).step_by(2);
         let found = users.iter().zip(counts).filter(|(_, count)| **count > 0);
-        Ok(found.map(|(user, _)| *user).collect())
+        Ok(found.map(|(user, count)| (*user, *count)).collect())
     }
 
     pub(super) async fn where_is(
