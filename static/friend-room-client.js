@@ -59,7 +59,8 @@ export class FriendRoomClient extends RestApi {
   onRoomTiming = null;
   /** @type {((state: T.ConnectionState, reason: string) => void) | null} */
   onConnectionChange = null;
-  /** The server does not take pages of this origin: `FORBIDDEN`, and what whoever runs it has to set. The attempts go on. @type {((error: T.ErrorPayload) => void) | null} */
+  /** The server does not take pages of this origin: `FORBIDDEN`, and what whoever runs it has to set. Or it takes no further connection of
+   * this user for now: `RATE_LIMITED`. The attempts go on. @type {((error: T.ErrorPayload) => void) | null} */
   onConnectionRefused = null;
   /** The tokens were rotated, or (null) the session is gone: store or forget them. @type {((session: T.Session | null) => unknown) | null} */
   onSession = null;
@@ -275,7 +276,8 @@ export class FriendRoomClient extends RestApi {
    *
    * @returns {Promise<T.ConnectedPayload>}
    * @throws {Error} `AUTH_REQUIRED` where the session is dead; `UNAVAILABLE` after 20 s without success,
-   *   and `FORBIDDEN` as soon as the server says that it takes no pages of this origin, while the attempts go on.
+   *   and, while the attempts go on, as soon as the server says so, `FORBIDDEN` where it takes no pages of this origin and
+   *   `RATE_LIMITED` where this user has too many connections or opens them too often.
    */
   connect() {
     this.#unwatch ??= this.#watch();

@@ -187,8 +187,8 @@ export class LoggedIn {
       // Where the first attempt failed, this is how the wanted place is reached after all.
       if (state === 'connected') setTimeout(() => void this.#arrive());
     };
-    client.onConnectionRefused = ({ message }) => {
-      this.refusal = refusalInWords(message, location.origin);
+    client.onConnectionRefused = ({ code, message }) => {
+      this.refusal = refusalInWords(code, message, location.origin);
       this.#show();
     };
     client.onRoomStateChange = (state) => {

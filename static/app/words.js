@@ -33,10 +33,12 @@ export function inWords(error) {
 
 /**
  * Why the page cannot connect, for the person in front of it and for whoever can mend it.
+ * @param {string} code
  * @param {string} why in the server's words
  * @param {string} origin the page's
  */
-export function refusalInWords(why, origin) {
+export function refusalInWords(code, why, origin) {
+  if (code === 'RATE_LIMITED') return sentence(`This page is not connected: ${why}`);
   return `This server does not accept this page’s address, ${origin}, so you cannot listen together here yet. Whoever runs it: ${why}.`;
 }
 

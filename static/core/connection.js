@@ -6,6 +6,8 @@ import { backoffMs } from './time.js';
 const ATTEMPT_DEADLINE_MS = 15_000;
 const CONNECT_DEADLINE_MS = 20_000;
 const REQUEST_DEADLINE_MS = 10_000;
+/** How long to wait where a user has too many connections, or opens them too often. */
+const TOO_MANY_PAUSE_MS = 10_000;
 /** A connection that has lived this long was a good one. */
 const STABLE_AFTER_MS = 10_000;
 /** So often in a row a fresh token may be refused before we believe that no other will do. */
@@ -83,7 +85,7 @@ export class Connection {
    * @returns {Promise<ConnectedPayload>}
    * @throws {SocketError} `AUTH_REQUIRED` where the session is dead. `UNAVAILABLE` after 20 s without an
    *   answer, while the attempts go on; another call waits for their outcome. `FORBIDDEN` where the server
-   *   refuses this page, likewise.
+   *   refuses this page, and `RATE_LIMITED` where this user has too many connections or opens them too often, likewise.
    */
   open() {
     if (this.#state === 'connected' && this.#hello) return Promise.resolve(this.#hello);
@@ -224,8 +226,11 @@ export class Connection {
       if (code === 'AUTH_REQUIRED') return void this.#refused(error);
       // Not a word from the server: perhaps something on the way lets only the other transport through.
       if (!code && this.#parts.rotateTransports) socket.io?.opts?.transports?.reverse();
-      this.#retry(code ?? 'UNAVAILABLE');
-      if (!code) void this.#askWhy();
+      // Another tab has to be closed first, or some time to pass.
+      const tooMany = code === 'RATE_LIMITED';
+      this.#retry(code ?? 'UNAVAILABLE', tooMany ? TOO_MANY_PAUSE_MS : 0);
+      if (tooMany) this.#tellWhy(new SocketError(code, error.message));
+      else if (!code) void this.#askWhy();
     });
     socket.on('disconnect', (reason) => {
       if (!this.#deaf) this.#retry(String(reason));
@@ -242,6 +247,11 @@ export class Connection {
   async #askWhy() {
     const refusal = await this.#parts.whyRefused?.();
     if (!refusal || this.#hello || this.#state === 'disconnected') return;
+    this.#tellWhy(refusal);
+  }
+
+  /** @param {SocketError} refusal */
+  #tellWhy(refusal) {
     for (const { reject } of take(this.#waiting)) reject(refusal);
     if (refusal.message === this.#refusal) return;
     this.#refusal = refusal.message;

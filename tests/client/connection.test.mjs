@@ -276,6 +276,30 @@ function fakeConnection(time, overrides = {}) {
   return { socket, states, connection };
 }
 
+test('who has too many connections is told so, and tries again when that may help', async () => {
+  const time = new FakeTime();
+  const told = [];
+  const { socket, connection } = fakeConnection(time, { onRefused: ({ code, message }) => told.push({ code, message }) });
+  let tries = 0;
+  socket.connect = () => (tries += 1);
+  const opened = connection.open();
+  await settled();
+  const refused = Object.assign(new Error('you have 20 connections'), { data: { code: 'RATE_LIMITED' } });
+  await Promise.all([
+    assert.rejects(opened, { code: 'RATE_LIMITED', message: 'you have 20 connections' }),
+    (async () => socket.say('connect_error', refused))(),
+  ]);
+  time.advance(9_000);
+  await settled();
+  assert.equal(tries, 1);
+  time.advance(1_000);
+  await settled();
+  assert.equal(tries, 2);
+  socket.say('connect_error', refused);
+  assert.deepEqual(told, [{ code: 'RATE_LIMITED', message: 'you have 20 connections' }]);
+  connection.close('done');
+});
+
 test('why a page is refused is asked, told once for each reason, and forgotten with the connection', async () => {
   const time = new FakeTime();
   const told = [];
