@@ -56,23 +56,6 @@ pub fn almost(time: Duration) -> Duration {
 /// How far the clock moves at once: gateways say every 3 s that their connections are alive.
 const STEP: Duration = Duration::from_secs(3);
 
-const NO_LIMITS: Rates = Rates {
-    friend_requests_per_hour: 0,
-    room_creations_per_hour: 0,
-    socket_events_per_minute: 0,
-    socket_pings_per_minute: 0,
-    user_events_per_minute: 0,
-    user_connects_per_minute: 0,
-    connections_per_user: 0,
-    user_joins_per_minute: 0,
-    room_syncs_per_minute: 0,
-    room_returns_per_minute: 0,
-    auth_per_minute: 0,
-    login_failures_per_15_minutes: 0,
-    api_per_minute: 0,
-    images_per_minute: 0,
-};
-
 /// How a backend with a service key calls. Unlike between services there is no deadline: a story may be
 /// told on a busy machine.
 pub type Caller = InterceptedService<Transport, WithKey>;
@@ -275,7 +258,7 @@ fn auth_on(plan: &Builder) -> Auth {
             refresh_token_ttl: Duration::from_hours(30 * 24),
             friend_request_cooldown: Duration::ZERO,
             cleanup_interval: Duration::from_hours(1),
-            rates: NO_LIMITS,
+            rates: Rates::UNLIMITED,
         },
     )
 }
@@ -320,7 +303,7 @@ impl TestApp {
                 presence_grace: Duration::from_secs(15),
                 room_empty_grace: Duration::from_mins(1),
                 cleanup_interval: Duration::from_hours(1),
-                rates: NO_LIMITS,
+                rates: Rates::UNLIMITED,
             },
             is_at_work: false,
             accounts_at: None,

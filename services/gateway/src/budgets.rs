@@ -136,3 +136,77 @@ impl Budgets {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, time::Duration};
+
+    use tutti_common::{clock::UnixMs, config::Rates, ids::UserId};
+    use tutti_proto::rooms::Connection;
+
+    use super::{Budgets, EVENTS_BURST, RESERVE, SETTLED_AFTER, TooMany};
+
+    const NOW: UnixMs = UnixMs(1_704_067_200_000);
+
+    fn budgets() -> Budgets {
+        let rates = Rates {
+            user_events_per_minute: 240,
+            user_connects_per_minute: 60,
+            connections_per_user: 3,
+            ..Rates::UNLIMITED
+        };
+        Budgets::new(std::sync::Arc::default(), rates)
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_connection_ends() {
+        let (budgets, ann, bob) = (budgets(), UserId::new(), UserId::new());
+        let connect = |user| budgets.connect(user, NOW);
+        let mut places = [(); 3].map(|()| connect(ann).ok());
+        assert_eq!(connect(ann).err(), Some(TooMany::Connections(3)));
+        assert!(connect(bob).is_ok());
+        places[1] = None;
+        assert!(connect(ann).is_ok());
+        drop(places);
+        assert!(super::lock(&budgets.places).is_empty());
+    }
+
+    #[test]
+    fn who_is_refused_for_the_number_of_connections_has_not_connected_too_often() {
+        let (budgets, ann) = (budgets(), UserId::new());
+        let places = [(); 3].map(|()| budgets.connect(ann, NOW).ok());
+        for _ in 0..100 {
+            let refused = budgets.connect(ann, NOW).err();
+            assert_eq!(refused, Some(TooMany::Connections(3)));
+        }
+        drop(places);
+        assert!(budgets.connect(ann, NOW).is_ok());
+    }
+
+    #[test]
+    fn one_too_many_over_all_gateways_is_refused_once() {
+        let budgets = budgets();
+        let connection = |connection: &str, user: &str| Connection {
+            connection_id: connection.to_owned(),
+            user_id: user.to_owned(),
+            room_id: None,
+        };
+        let new = [connection("a", "ann"), connection("b", "bob")];
+        let counts = HashMap::from([("ann".to_owned(), 4), ("bob".to_owned(), 3)]);
+        budgets.counted(&new, &counts);
+        assert_eq!(budgets.stay("a"), Err(TooMany::Connections(3)));
+        assert_eq!(budgets.stay("a"), Ok(()));
+        assert_eq!(budgets.stay("b"), Ok(()));
+    }
+
+    #[test]
+    fn new_connections_leave_something_to_older_ones() {
+        let budgets = budgets();
+        let said = |age| {
+            let said = (0..200).filter(|_| budgets.say("ann", age, NOW).is_ok());
+            u32::try_from(said.count()).unwrap()
+        };
+        assert_eq!(said(Duration::ZERO), EVENTS_BURST - RESERVE);
+        assert_eq!(said(SETTLED_AFTER), RESERVE);
+    }
+}

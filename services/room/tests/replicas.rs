@@ -39,22 +39,7 @@ const SETTINGS: RoomSettings = RoomSettings {
     presence_grace: Duration::from_secs(15),
     room_empty_grace: Duration::from_mins(1),
     cleanup_interval: Duration::from_hours(1),
-    rates: Rates {
-        friend_requests_per_hour: 0,
-        room_creations_per_hour: 0,
-        socket_events_per_minute: 0,
-        socket_pings_per_minute: 0,
-        user_events_per_minute: 0,
-        user_connects_per_minute: 0,
-        connections_per_user: 0,
-        user_joins_per_minute: 0,
-        room_syncs_per_minute: 0,
-        room_returns_per_minute: 0,
-        auth_per_minute: 0,
-        login_failures_per_15_minutes: 0,
-        api_per_minute: 0,
-        images_per_minute: 0,
-    },
+    rates: Rates::UNLIMITED,
 };
 
 /// Everybody is called ann and has no friends.

@@ -203,10 +203,10 @@ impl TokenBuckets {
         });
         bucket.rate = rate;
         let left_behind = rate.burst.saturating_sub(reserve.saturating_add(1));
-        let wait = bucket.full_in(now) - rate.time_for(left_behind);
-        if want != Want::Spend && wait > 0 {
+        let missing = bucket.full_in(now) - rate.time_for(left_behind);
+        if want != Want::Spend && missing > 0 {
             refused(rate.name);
-            return Err(Wait(Duration::from_micros(wait.unsigned_abs())));
+            return Err(Wait(Duration::from_micros(missing.unsigned_abs())));
         }
         if want != Want::Check {
             bucket.full_at = bucket.full_at.max(micros(now)) + rate.time_for(1);
