@@ -18,11 +18,13 @@ const events = await serve({
     RATE_SOCKET_EVENTS_PER_MINUTE: undefined,
     // A multiple of the default, so that a story need not wait long for what was used up.
     RATE_USER_EVENTS_PER_MINUTE: '960',
-    RATE_USER_JOINS_PER_MINUTE: undefined,
+    RATE_USER_CONNECTS_PER_MINUTE: '0',
+    CONNECTIONS_PER_USER: '0',
+    RATE_ROOM_RETURNS_PER_MINUTE: '0',
   },
 });
 const connections = await serve({
-  env: { ...unlimited, RATE_USER_CONNECTS_PER_MINUTE: undefined, CONNECTIONS_PER_USER: String(CONNECTIONS) },
+  env: { ...unlimited, RATE_USER_CONNECTS_PER_MINUTE: '60', CONNECTIONS_PER_USER: String(CONNECTIONS) },
 });
 
 const cluster = process.env.TUTTI_STORIES_ON === 'cluster';

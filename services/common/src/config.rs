@@ -226,21 +226,25 @@ pub struct RawSettings {
     #[arg(long, env, global = true, value_name = "COUNT")]
     pub rate_user_events_per_minute: Option<String>,
     /// Sockets that a user opens per minute, in bursts of at most 30
-    #[arg(long, env, global = true, value_name = "COUNT", default_value = "60")]
-    pub rate_user_connects_per_minute: String,
-    /// Sockets that a user has at the same time, over all gateways; 0 for no limit
-    #[arg(long, env, global = true, value_name = "COUNT", default_value = "20")]
-    pub connections_per_user: String,
+    /// [default: 60, or none where `RATE_SOCKET_EVENTS_PER_MINUTE` is 0]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub rate_user_connects_per_minute: Option<String>,
+    /// Sockets that a user has at the same time, over all gateways
+    /// [default: 20, or none where `RATE_SOCKET_EVENTS_PER_MINUTE` is 0]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub connections_per_user: Option<String>,
     /// Rooms that a user enters per minute, by REST or by socket, in bursts of at most 20
-    #[arg(long, env, global = true, value_name = "COUNT", default_value = "30")]
-    pub rate_user_joins_per_minute: String,
+    /// [default: 30, or none where `RATE_SOCKET_EVENTS_PER_MINUTE` is 0]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub rate_user_joins_per_minute: Option<String>,
     /// What hosts say in a room (`sync_state`, `transfer_host`) per minute, whoever is host, in bursts of at most 40 [default: twice
     /// `RATE_SOCKET_EVENTS_PER_MINUTE`]
     #[arg(long, env, global = true, value_name = "COUNT")]
     pub rate_room_syncs_per_minute: Option<String>,
     /// Those per room and minute who enter it again less than ten minutes after they left it, in bursts of at most 60
-    #[arg(long, env, global = true, value_name = "COUNT", default_value = "60")]
-    pub rate_room_returns_per_minute: String,
+    /// [default: 60, or none where `RATE_SOCKET_EVENTS_PER_MINUTE` is 0]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub rate_room_returns_per_minute: Option<String>,
     /// Register, login and refresh per address and minute
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "30")]
     pub rate_auth_per_minute: String,

@@ -364,10 +364,8 @@ async fn callers_who_give_up_at_once_end_no_connection_of_others() {
     for call in &mut given_up {
         assert!(poll!(call.as_mut()).is_pending());
     }
-    let waiting = tokio::spawn({
-        let rooms = rooms.clone();
-        async move { sync(&rooms).await }
-    });
+    let mut waiting = Box::pin(sync(&rooms));
+    assert!(poll!(waiting.as_mut()).is_pending());
     // The connection's task runs on this thread, too: what is asked and what is given up goes to the process.
     let is_sent = || async {
         for _ in 0..1000 {
@@ -378,6 +376,6 @@ async fn callers_who_give_up_at_once_end_no_connection_of_others() {
     drop(given_up);
     is_sent().await;
     drop(frozen);
-    waiting.await.unwrap().unwrap();
+    waiting.await.unwrap();
     sync(&rooms).await.unwrap();
 }

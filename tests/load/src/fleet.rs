@@ -231,10 +231,6 @@ fn tutti(means: &Means, folder: &Path, key_file: &Path) -> Command {
         .env("RATE_ROOM_CREATIONS_PER_HOUR", "0")
         .env("RATE_SOCKET_EVENTS_PER_MINUTE", "0")
         .env("RATE_SOCKET_PINGS_PER_MINUTE", "0")
-        .env("RATE_USER_CONNECTS_PER_MINUTE", "0")
-        .env("CONNECTIONS_PER_USER", "0")
-        .env("RATE_USER_JOINS_PER_MINUTE", "0")
-        .env("RATE_ROOM_RETURNS_PER_MINUTE", "0")
         .env("RATE_API_PER_MINUTE", "0")
         // Rooms that were made stay, and listeners of the last measurement do not linger in the next.
         .env("ROOM_EMPTY_GRACE", "1h")

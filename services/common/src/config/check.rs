@@ -27,6 +27,13 @@ const USER_EVENTS: u32 = 4;
 /// How many times what one connection may say is said in a room, where no setting says so.
 const ROOM_SYNCS: u32 = 2;
 
+/// What holds where no setting says so, unless an operator has taken away the limit of events: then these are gone as well, so that
+/// one setting frees what is said on sockets, as it always has.
+const USER_CONNECTS: u32 = 60;
+const CONNECTIONS: u32 = 20;
+const USER_JOINS: u32 = 30;
+const ROOM_RETURNS: u32 = 60;
+
 /// Settings that are wrong: the variable's name, and what is the matter with it. Values are not
 /// repeated, since some are secret.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -268,6 +275,13 @@ impl RawSettings {
             "RATE_SOCKET_EVENTS_PER_MINUTE",
             &self.rate_socket_events_per_minute,
         );
+        let unless_free = |count: u32| {
+            if socket_events_per_minute == 0 {
+                0
+            } else {
+                count
+            }
+        };
         let settings = Settings {
             role,
             database_url,
@@ -330,24 +344,30 @@ impl RawSettings {
                     self.rate_user_events_per_minute.as_ref(),
                     socket_events_per_minute.saturating_mul(USER_EVENTS),
                 ),
-                user_connects_per_minute: wrong.count(
+                user_connects_per_minute: wrong.count_or(
                     "RATE_USER_CONNECTS_PER_MINUTE",
-                    &self.rate_user_connects_per_minute,
+                    self.rate_user_connects_per_minute.as_ref(),
+                    unless_free(USER_CONNECTS),
                 ),
-                connections_per_user: wrong
-                    .count("CONNECTIONS_PER_USER", &self.connections_per_user),
-                user_joins_per_minute: wrong.count(
+                connections_per_user: wrong.count_or(
+                    "CONNECTIONS_PER_USER",
+                    self.connections_per_user.as_ref(),
+                    unless_free(CONNECTIONS),
+                ),
+                user_joins_per_minute: wrong.count_or(
                     "RATE_USER_JOINS_PER_MINUTE",
-                    &self.rate_user_joins_per_minute,
+                    self.rate_user_joins_per_minute.as_ref(),
+                    unless_free(USER_JOINS),
                 ),
                 room_syncs_per_minute: wrong.count_or(
                     "RATE_ROOM_SYNCS_PER_MINUTE",
                     self.rate_room_syncs_per_minute.as_ref(),
                     socket_events_per_minute.saturating_mul(ROOM_SYNCS),
                 ),
-                room_returns_per_minute: wrong.count(
+                room_returns_per_minute: wrong.count_or(
                     "RATE_ROOM_RETURNS_PER_MINUTE",
-                    &self.rate_room_returns_per_minute,
+                    self.rate_room_returns_per_minute.as_ref(),
+                    unless_free(ROOM_RETURNS),
                 ),
                 auth_per_minute: wrong.count("RATE_AUTH_PER_MINUTE", &self.rate_auth_per_minute),
                 login_failures_per_15_minutes: wrong.count(
