@@ -134,6 +134,30 @@ story('no token lives longer than ACCESS_TOKEN_TTL, whoever signed it', async ()
   }
 });
 
+story('a token from the future, or with what must be understood and is not, is refused, whoever signed it', async () => {
+  const [ann] = cast;
+  const now = Math.floor(Date.now() / 1000);
+  const good = { iat: now, exp: now + 600 };
+  for (const [header, claims, status] of /** @type {[object, object, number][]} */ ([
+    [{}, { nbf: now - 1 }, 200],
+    [{ note: 'not understood, and need not be' }, {}, 200],
+    [{}, { nbf: now + 300 }, 401],
+    [{}, { nbf: null }, 401],
+    [{}, { iat: now + 300 }, 401],
+    [{ crit: ['exp'], exp: now + 600 }, {}, 401],
+    [{ crit: ['b64'], b64: true }, {}, 401],
+    [{ crit: null }, {}, 401],
+    [{ note: 'x'.repeat(4000) }, {}, 401],
+  ])) {
+    const token = signed(ann.token, { header, claims: { ...good, ...claims } });
+    const what = JSON.stringify([header, claims]).slice(0, 80);
+    for (const url of urls) {
+      assert.equal((await me(Object.assign(at(ann, url), { token }))).status, status, what);
+      if (status === 401) assert.equal((await connectError(at(ann, url), { auth: { token } })).data?.code, 'AUTH_REQUIRED', what);
+    }
+  }
+});
+
 story('a token with a key that nobody knows is refused, and 503 while nobody can be asked', async (t) => {
   t.after(() => cluster.auths.forEach(({ program }) => program.thaw()));
   const [ann] = cast;

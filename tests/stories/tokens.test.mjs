@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHmac, createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
+import http from 'node:http';
 import { join } from 'node:path';
 import { api, befriend, cast, connect, connectError, createRoom, eventually, login, register } from '../support/api.mjs';
 import { isAccepted, isProblem, isRefused, isSession, isTime } from '../support/expect.mjs';
@@ -179,6 +180,22 @@ stories('access tokens', () => {
       isProblem(await call('GET', '/api/v1/auth/me', { headers: { authorization } }), 401, 'AUTH_REQUIRED');
     }
     assert.equal((await me(ann.token)).status, 200);
+  });
+
+  story('a request with two Authorization headers is refused', async () => {
+    const ann = await register(url, 'ann');
+    const ben = await register(url, 'ben');
+    const status = (/** @type {string[]} */ authorization) =>
+      new Promise((resolve, reject) => {
+        const request = http.get(`${url}/api/v1/auth/me`, { headers: { authorization } });
+        request.once('response', (answer) => resolve(answer.resume().statusCode)).once('error', reject);
+      });
+    const [first, second] = [`Bearer ${ann.token}`, `Bearer ${ben.token}`];
+    assert.equal(await status([first]), 200);
+    for (const both of [[first, second], [first, first], [first, 'Basic eDp5'], ['', first]]) {
+      assert.equal(await status(both), 400, both.map((each) => each.slice(0, 9)).join());
+    }
+    assert.equal(await status([`${first}, ${second}`]), 401, 'put into one by somebody in between');
   });
 
   story('a token that has run out is refused, by REST and by the socket', async () => {

@@ -6,13 +6,14 @@
 
 use std::{collections::HashMap, fmt, sync::Once, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::{Error as JwtError, ErrorKind},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
 use crate::{
     clock::UnixMs,
@@ -38,6 +39,31 @@ pub struct AccessClaims {
     pub exp: UnixMs,
 }
 
+/// How many bytes of a token are read at all; ours have some 400.
+const MAX_BYTES: usize = 4096;
+
+/// What counts of a token's header. A member that is there twice is refused, as in [`Wire`].
+#[derive(Deserialize)]
+struct Head {
+    typ: String,
+    alg: String,
+    kid: String,
+    /// Whether it names extensions that must be understood (RFC 7515, 4.1.11), or none in a way that is not allowed.
+    #[serde(default, deserialize_with = "whatever_it_is")]
+    crit: bool,
+}
+
+fn whatever_it_is<'de, D: Deserializer<'de>>(member: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(member).map(|_| true)
+}
+
+impl Head {
+    fn of(token: &str) -> Option<Self> {
+        let (header, _) = token.split_once('.')?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()
+    }
+}
+
 /// The claims as they stand in the token.
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -46,6 +72,14 @@ struct Wire {
     sid: String,
     iat: i64,
     exp: i64,
+    /// From when on the token is good, in seconds; ours do not say.
+    #[serde(default, deserialize_with = "a_number", skip_serializing)]
+    nbf: Option<f64>,
+}
+
+/// Not `null`.
+fn a_number<'de, D: Deserializer<'de>>(member: D) -> Result<Option<f64>, D::Error> {
+    f64::deserialize(member).map(Some)
 }
 
 impl From<&AccessClaims> for Wire {
@@ -57,6 +91,7 @@ impl From<&AccessClaims> for Wire {
             iat: claims.iat.0.div_euclid(1000),
             // Cut like `iat`, so that the two are as far apart as `expires_in` says.
             exp: claims.exp.0.div_euclid(1000),
+            nbf: None,
         }
     }
 }
@@ -86,6 +121,9 @@ pub enum TokenError {
     /// The signature does not fit.
     #[error("the signature is wrong")]
     Forged,
+    /// It is from the future: its `iat` or its `nbf` is.
+    #[error("the token is not good yet")]
+    TooEarly,
     /// It was good until its `exp`.
     #[error("the token has expired")]
     Expired,
@@ -134,8 +172,7 @@ impl TokenSigner {
     }
 }
 
-/// How far ahead of the verifier's clock the signer's may be, before a token that claims all of its lifetime counts as one
-/// that claims more.
+/// How far ahead of the verifier's clock the signer's may be, before its tokens count as ones from the future.
 const CLOCKS_APART: Duration = Duration::from_mins(1);
 
 /// The times in a token are in whole seconds.
@@ -178,15 +215,17 @@ impl TokenVerifier {
         self
     }
 
-    /// What `token` says, if it is one of ours and has not ended by `now`. There is no leeway: the
-    /// machines that sign and check are ours, and their clocks are kept.
+    /// What `token` says, if it is one of ours and has not ended by `now`. There is no leeway for its end: the
+    /// machines that sign and check are ours, and their clocks are kept. For its beginning there is a minute.
     pub fn verify(&self, token: &str, now: UnixMs) -> Result<AccessClaims, TokenError> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-        if header.typ.as_deref() != Some(TYPE) || header.alg != Algorithm::EdDSA {
+        if token.len() > MAX_BYTES {
             return Err(TokenError::Malformed);
         }
-        let key_id = header.kid.ok_or(TokenError::Malformed)?;
-        let key = self.keys.get(&key_id).ok_or(TokenError::UnknownKey)?;
+        let head = Head::of(token).ok_or(TokenError::Malformed)?;
+        if head.typ != TYPE || head.alg != "EdDSA" || head.crit {
+            return Err(TokenError::Malformed);
+        }
+        let key = self.keys.get(&head.kid).ok_or(TokenError::UnknownKey)?;
         let decoded = jsonwebtoken::decode::<Wire>(token, key, &self.rules).map_err(|error| {
             if matches!(error.kind(), ErrorKind::InvalidSignature) {
                 TokenError::Forged
@@ -194,7 +233,13 @@ impl TokenVerifier {
                 TokenError::Malformed
             }
         })?;
+        let soon = now + CLOCKS_APART;
+        let not_before = decoded.claims.nbf;
         let claims = AccessClaims::try_from(decoded.claims)?;
+        #[expect(clippy::cast_precision_loss, reason = "exact for 285 000 years")]
+        if claims.iat > soon || not_before.is_some_and(|from| from * 1000.0 > soon.0 as f64) {
+            return Err(TokenError::TooEarly);
+        }
         if now >= claims.exp {
             return Err(TokenError::Expired);
         }
@@ -208,10 +253,7 @@ fn capped(
     lifetime: Duration,
     now: UnixMs,
 ) -> Result<AccessClaims, TokenError> {
-    let is_too_long = claims.exp > claims.iat + lifetime
-        // Issued in the future.
-        || claims.exp > now + lifetime + CLOCKS_APART;
-    if is_too_long {
+    if claims.exp > claims.iat + lifetime {
         Err(TokenError::TooLong)
     } else if now > claims.iat + lifetime {
         Err(TokenError::Expired)
@@ -306,6 +348,7 @@ fn require_ed25519(algorithm: Algorithm, family: AlgorithmFamily) -> Result<(), 
 mod tests {
     use std::time::Duration;
 
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use ed25519_dalek::SigningKey;
     use jsonwebtoken::{Algorithm, EncodingKey, Header};
     use serde_json::{Value, json};
@@ -411,11 +454,92 @@ mod tests {
         assert_eq!(verified(quarter, NOW + minutes(1), minutes(15)), Ok(()));
         assert_eq!(
             verified(quarter, NOW + long, minutes(15)),
-            Err(TokenError::TooLong)
+            Err(TokenError::TooEarly)
         );
         // Lifetimes need not be whole seconds.
         let odd = Duration::from_millis(1_500);
         assert_eq!(verified(Some(odd), NOW, odd), Ok(()));
+    }
+
+    #[test]
+    fn a_token_from_the_future_is_refused_beyond_a_minute() {
+        let verified = |member: &str, value: Value| {
+            let mut claims = good();
+            claims[member] = value;
+            let token = token(Some("at+jwt"), Some("one"), &claims);
+            verifier().verify(&token, NOW).map(|_| ())
+        };
+        let now = 1_704_067_200;
+        for member in ["iat", "nbf"] {
+            assert_eq!(verified(member, json!(now - 60)), Ok(()));
+            assert_eq!(verified(member, json!(now + 60)), Ok(()));
+            let early = verified(member, json!(now + 61));
+            assert_eq!(early, Err(TokenError::TooEarly), "{member}");
+        }
+        assert_eq!(verified("nbf", json!(1e300)), Err(TokenError::TooEarly));
+        assert_eq!(verified("nbf", json!(1_704_067_200.9)), Ok(()));
+        for nonsense in [Value::Null, json!("now"), json!([0]), json!(true)] {
+            assert_eq!(verified("nbf", nonsense), Err(TokenError::Malformed));
+        }
+    }
+
+    /// A token with this text for a header and this one for its claims, rightly signed with key `one`.
+    fn spelled(header: &str, claims: &str) -> String {
+        use ed25519_dalek::Signer as _;
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let signed = format!("{}.{}", part(header.as_bytes()), part(claims.as_bytes()));
+        let signature = key(1).sign(signed.as_bytes());
+        format!("{signed}.{}", part(&signature.to_bytes()))
+    }
+
+    #[test]
+    fn what_must_be_understood_is_not_and_nothing_may_be_said_twice() {
+        let good = good().to_string();
+        let verified = |header: &str, claims: &str| {
+            let token = spelled(header, claims);
+            verifier().verify(&token, NOW).map(|_| ())
+        };
+        let plain = r#"{"typ":"at+jwt","alg":"EdDSA","kid":"one"}"#;
+        assert_eq!(verified(plain, &good), Ok(()));
+        let with = |member: &str| plain.replace('}', &format!(",{member}}}"));
+        // RFC 7515, 4: others that are not understood are ignored.
+        assert_eq!(verified(&with(r#""x":[1]"#), &good), Ok(()));
+        for member in [
+            r#""crit":["exp"]"#,
+            r#""crit":["b64"],"b64":true"#,
+            r#""crit":[]"#,
+            r#""crit":null"#,
+            r#""crit":7"#,
+            r#""kid":"one""#,
+            r#""alg":"none""#,
+            r#""typ":"at+jwt""#,
+        ] {
+            let refused = verified(&with(member), &good);
+            assert_eq!(refused, Err(TokenError::Malformed), "{member}");
+        }
+        for member in [
+            r#""exp":4000000000"#,
+            r#""sub":"user_""#,
+            r#""nbf":0,"nbf":0"#,
+        ] {
+            let claims = good.replace('}', &format!(",{member}}}"));
+            let refused = verified(plain, &claims);
+            assert_eq!(refused, Err(TokenError::Malformed), "{member}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_far_too_long_is_not_read() {
+        let header = |filling: usize| {
+            let filling = "x".repeat(filling);
+            format!(r#"{{"typ":"at+jwt","alg":"EdDSA","kid":"one","x":"{filling}"}}"#)
+        };
+        let verified = |filling| {
+            let token = spelled(&header(filling), &good().to_string());
+            verifier().verify(&token, NOW).map(|_| ())
+        };
+        assert_eq!(verified(1_000), Ok(()));
+        assert_eq!(verified(4_000), Err(TokenError::Malformed));
     }
 
     #[test]

@@ -77,11 +77,15 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // Health and reflection tell nothing that the .proto files do not.
         let public = request.uri().path().starts_with("/grpc.");
-        let caller = request
-            .headers()
-            .get(AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-            .and_then(|key| self.layer.keys.owner(key));
+        let mut given = request.headers().get_all(AUTHORIZATION).iter();
+        let caller = match (given.next(), given.next()) {
+            (Some(value), None) => value
+                .as_bytes()
+                .strip_prefix(b"Bearer ")
+                .and_then(|key| self.layer.keys.owner(key)),
+            // Of two, who is between here and the caller might have looked at the other one.
+            (None, _) | (Some(_), Some(_)) => None,
+        };
         if !public && caller.is_none() {
             let refusal = error(
                 Code::Unauthenticated,
@@ -136,7 +140,7 @@ mod tests {
     use futures_util::poll;
     use http::{Request, Response};
     use tokio::sync::mpsc;
-    use tonic::body::Body;
+    use tonic::{Code, Status, body::Body};
     use tower::{Layer as _, ServiceExt as _, service_fn};
 
     use super::GuardLayer;
@@ -145,6 +149,31 @@ mod tests {
         rpc::{ServiceKeys, caller_gone},
         shutdown::Shutdown,
     };
+
+    #[tokio::test]
+    async fn two_keys_are_as_good_as_none() {
+        let serve = service_fn(|_: Request<Body>| async {
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let keys = ServiceKeys::parse("ann:key-of-ann,ben:key-of-ben").unwrap();
+        let guard = GuardLayer::new(keys, Arc::new(SystemClock), Shutdown::new());
+        let code = async |values: &[&str]| {
+            let mut request = Request::builder().uri("/tutti.rooms.v1.RoomService/GetRoom");
+            for value in values {
+                request = request.header("authorization", *value);
+            }
+            let call = guard
+                .layer(serve)
+                .oneshot(request.body(Body::empty()).unwrap());
+            let Ok(answer) = call.await;
+            Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
+        };
+        let (ann, ben) = ("Bearer key-of-ann", "Bearer key-of-ben");
+        assert_eq!(code(&[ann]).await, Code::Ok);
+        for given in [&[][..], &[ann, ben], &[ann, ann], &[ann, "Bearer nonsense"]] {
+            assert_eq!(code(given).await, Code::Unauthenticated, "{given:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_call_hears_that_its_caller_has_gone_and_is_finished() {

@@ -35,7 +35,7 @@ impl FromRequestParts<Gateway> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers).ok_or_else(Problem::unauthenticated)?;
+        let token = bearer(&parts.headers)?;
         let claims = gateway.identity.verify(token).await?;
         let user = claims.sub.to_string();
         let rule = Rule {
@@ -52,10 +52,20 @@ impl FromRequestParts<Gateway> for Caller {
     }
 }
 
-/// The token of `Authorization: Bearer …`; the scheme's case does not matter (RFC 9110, 11.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// The token of `Authorization: Bearer …`; the scheme's case does not matter (RFC 9110, 11.1). A request that has two such
+/// headers is malformed (RFC 6750, 3.1): what is between here and the client might have looked at the other one.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (given.next(), given.next()) else {
+        return Err(Problem::unreadable(
+            "there is more than one Authorization header",
+        ));
+    };
+    value
+        .and_then(|value| value.to_str().ok()?.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or_else(Problem::unauthenticated)
 }
 
 /// The address of the client, as limits count it.
