@@ -33,6 +33,7 @@ const METRICS = new Map([
   ['tutti_redis_reconnects_total', []],
   ['tutti_gateway_feeds_broken_total', ['reason']],
   ['tutti_rate_limited_total', ['limit']],
+  ['tutti_password_hashes_total', []],
   ['tutti_clock_offset_seconds', []],
   ['tutti_clock_redis_offset_seconds', []],
   ['tutti_playback_error_seconds', ['player']],

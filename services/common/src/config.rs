@@ -245,10 +245,11 @@ pub struct RawSettings {
     /// [default: 60, or none where `RATE_SOCKET_EVENTS_PER_MINUTE` is 0]
     #[arg(long, env, global = true, value_name = "COUNT")]
     pub rate_room_returns_per_minute: Option<String>,
-    /// Register, login and refresh per address and minute
+    /// Register, login and refresh per address (IPv6: per /64) and minute
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "30")]
     pub rate_auth_per_minute: String,
-    /// Wrong passwords per account and address in 15 minutes
+    /// Wrong passwords per account and address (IPv6: per /64) in 15 minutes; from all addresses where nobody has logged in to
+    /// the account, at most 16 times as many an hour
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "10")]
     pub rate_login_failures_per_15_minutes: String,
     /// Other REST calls per user and minute
