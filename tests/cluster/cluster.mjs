@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { binary, freePort, Program, removeFolder, temporaryFolder, whenUp } from '../support/program.mjs';
+import { binary, freePort, Program, removeFolder, temporaryFolder, whenUp, withFileLimit } from '../support/program.mjs';
 import { SERVICE_KEYS } from '../support/parts.mjs';
 import { Wire } from '../support/wire.mjs';
 import { createDatabase, startPostgres, startRedis, startRedisCluster, startSentinel } from './engines.mjs';
@@ -20,9 +20,9 @@ export class Part {
   /**
    * @param {Role} role
    * @param {number} number from 1
-   * @param {{port: number, adminPort: number, env: Record<string, string | undefined>, folder: string}} parts
+   * @param {{port: number, adminPort: number, env: Record<string, string | undefined>, folder: string, files?: number}} parts
    */
-  constructor(role, number, { port, adminPort, env, folder }) {
+  constructor(role, number, { port, adminPort, env, folder, files }) {
     this.role = role;
     this.name = `${role}-${number}`;
     this.port = port;
@@ -32,7 +32,7 @@ export class Part {
     const address = { auth: 'AUTH_GRPC_ADDR', room: 'ROOM_GRPC_ADDR', gateway: 'HTTP_ADDR' }[role];
     this.program = new Program({
       name: this.name,
-      command: [binary(), role],
+      command: withFileLimit([binary(), role], files),
       env: {
         RUST_BACKTRACE: '1',
         TUTTI_DATA_DIR: data,
@@ -107,6 +107,7 @@ export class Part {
  * @property {number} [auths]
  * @property {number} [rooms]
  * @property {number} [gateways]
+ * @property {number} [files] how many files a gateway may open
  */
 
 /** @param {ClusterOptions} [options] */
@@ -121,6 +122,7 @@ export async function startCluster({
   auths: authCount = 2,
   rooms: roomCount = 2,
   gateways: gatewayCount = 3,
+  files,
 } = {}) {
   const folder = temporaryFolder('tutti-cluster');
   const key = join(folder, 'key.pem');
@@ -167,7 +169,7 @@ export async function startCluster({
       const own = await settings(`${role}-${number}`);
       const ports = { port: await freePort(), adminPort: await freePort() };
       const common = { SERVICE_KEYS, REDIS_URL: await redisUrl(`${role}-${number}`) };
-      made.push(new Part(role, number, { ...ports, env: { ...common, ...own, ...env }, folder }));
+      made.push(new Part(role, number, { ...ports, env: { ...common, ...own, ...env }, folder, files: role === 'gateway' ? files : undefined }));
     }
     return made;
   }

@@ -1,14 +1,14 @@
 // The program itself: its settings, its start, its end, and what is still there afterwards.
 
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { api, befriend, cast, closeConnections, connect, connectError, createFriendsRoom, createRoom, login, register } from '../support/api.mjs';
 import { isAccepted, isProblem, isRefused, isRoomJoined } from '../support/expect.mjs';
 import { arrive, enter, playing, SONG } from '../support/scene.mjs';
-import { freePort, runTutti, startTutti, unlimited } from '../support/server.mjs';
+import { freePort, runTutti, startTutti, temporaryFolder, unlimited } from '../support/server.mjs';
 import { stories, story } from '../support/story.mjs';
 
 // What is still connected would keep this process alive.
@@ -21,6 +21,8 @@ const VARIABLES = [
   'DATABASE_URL',
   'REDIS_URL',
   'ALLOWED_ORIGINS',
+  'PUBLIC_URL',
+  'CONNECTIONS_PER_ADDRESS',
   'HTTP_ADDR',
   'AUTH_GRPC_ADDR',
   'ROOM_GRPC_ADDR',
@@ -83,6 +85,8 @@ stories('settings', () => {
       RATE_API_PER_MINUTE: '-1',
       SOCKET_MAX_PAYLOAD: 'large',
       TRUSTED_PROXIES: 'all',
+      CONNECTIONS_PER_ADDRESS: 'few',
+      PUBLIC_URL: 'https://music.example/tutti',
       DATABASE_URL: 'mysql://localhost/tutti',
       ALLOWED_ORIGINS: 'not an origin',
       LOG_FORMAT: 'rhyme',
@@ -145,14 +149,26 @@ stories('starting', () => {
     assert.match(`${stdout}${stderr}`, new RegExp(`127\\.0\\.0\\.1:${port}`));
   });
 
-  story('the keys it makes are for its user alone', async (t) => {
-    const tutti = await own(t);
-    const keys = readdirSync(tutti.dataDir, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
-      .filter((file) => readFileSync(file, 'latin1').includes('PRIVATE KEY'));
-    assert.ok(keys.length > 0, 'a key in PEM');
-    for (const key of keys) assert.equal((statSync(key).mode & 0o777).toString(8), '600', key);
+  story('what it keeps is for its user alone, also where it was not before', async (t) => {
+    const dataDir = join(temporaryFolder(), 'data');
+    const tutti = await own(t, {}, { dataDir });
+    await register(tutti.url, 'ann');
+    const all = () => [dataDir, ...readdirSync(dataDir, { recursive: true }).map((name) => join(dataDir, String(name)))];
+    const modes = () => Object.fromEntries(all().map((path) => [path, (statSync(path).mode & 0o777).toString(8)]));
+    const isPrivate = (/** @type {string} */ when) => {
+      for (const [path, mode] of Object.entries(modes())) assert.equal(mode, path === dataDir ? '700' : '600', `${path}, ${when}`);
+    };
+    isPrivate('from the beginning');
+    assert.ok(all().some((path) => path.endsWith('.pem')) && all().some((path) => path.endsWith('-wal')), `${all()}`);
+    await tutti.kill();
+    for (const path of all()) chmodSync(path, path === dataDir ? 0o755 : 0o644);
+    const others = join(dataDir, 'notes.txt');
+    writeFileSync(others, 'somebody else put this here', { mode: 0o644 });
+    await tutti.restart();
+    assert.equal(modes()[others], '644', 'what is not its own is left alone');
+    chmodSync(others, 0o600);
+    isPrivate('again');
+    assert.equal(tutti.stderr().match(/cannot read these any more/g)?.length, 1);
   });
 });
 

@@ -8,7 +8,7 @@ import { unlimited } from '../support/server.mjs';
 import { overBothTransports, serve, stories, story } from '../support/story.mjs';
 
 const APP = 'https://app.example.org';
-const closed = await serve({ env: unlimited });
+const closed = await serve({ env: { ...unlimited, PUBLIC_URL: 'https://music.example.org' } });
 const open = await serve({ env: { ...unlimited, ALLOWED_ORIGINS: `${APP},http://localhost:3000` } });
 
 const FOREIGN = [

@@ -21,9 +21,11 @@ function database(folder) {
 }
 
 /**
- * @param {{env?: Record<string, string | undefined>}} [options] settings for all three
+ * @param {object} [options]
+ * @param {Record<string, string | undefined>} [options.env] settings for all three
+ * @param {number} [options.files] how many files the gateway may open
  */
-export async function startParts({ env = {} } = {}) {
+export async function startParts({ env = {}, files } = {}) {
   const dataDir = temporaryFolder();
   const key = join(dataDir, 'key.pem');
   writeFileSync(key, (await runTutti(['keygen'])).stdout, { mode: 0o600 });
@@ -37,7 +39,7 @@ export async function startParts({ env = {} } = {}) {
   const AUTH_URL = auth.url;
   const room = await startTutti({ role: 'room', env: { ...shared, AUTH_URL, ROOM_GRPC_ADDR: '127.0.0.1:0' } });
   const { DATABASE_URL: _, ...without } = shared;
-  const gateway = await startTutti({ role: 'gateway', env: { ...without, AUTH_URL, ROOM_URL: room.url } });
+  const gateway = await startTutti({ role: 'gateway', files, env: { ...without, AUTH_URL, ROOM_URL: room.url } });
   await eventually(async () => (await fetch(`${gateway.url}/readyz`)).ok, 'the gateway is ready');
   const parts = [gateway, room, auth];
   return {

@@ -58,6 +58,11 @@ export function binary() {
   throw new Error(`${program} is not there: run \`cargo build\` first, or set TUTTI_BIN`);
 }
 
+/** The command, for a program that may open so many files. @param {string[]} command @param {number} [files] */
+export function withFileLimit(command, files) {
+  return files === undefined ? command : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(files), ...command];
+}
+
 /** @type {Set<number>} */
 const given = new Set();
 

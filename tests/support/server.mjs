@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { withDeadline } from './eventually.mjs';
-import { binary, endWithUs, exitOnSignals, removeFolder, temporaryFolder } from './program.mjs';
+import { binary, endWithUs, exitOnSignals, removeFolder, temporaryFolder, withFileLimit } from './program.mjs';
 
 export { binary, freePort, temporaryFolder } from './program.mjs';
 
@@ -31,9 +31,10 @@ export const unlimited = {
 /**
  * @param {string[]} args
  * @param {Record<string, string | undefined>} env the settings; nothing else of ours is passed on
+ * @param {number} [files] how many it may open
  */
-function launch(args, env) {
-  const program = binary();
+function launch(args, env, files) {
+  const [program, ...rest] = withFileLimit([binary(), ...args], files);
   const clean = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
@@ -42,7 +43,7 @@ function launch(args, env) {
     ADMIN_ADDR: '127.0.0.1:0',
     ...env,
   };
-  const child = spawn(program, args, { env: clean, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, rest, { env: clean, stdio: ['ignore', 'pipe', 'pipe'] });
   const output = { out: '', err: '' };
   child.stdout.setEncoding('utf8').on('data', (text) => (output.out += text));
   child.stderr.setEncoding('utf8').on('data', (text) => (output.err += text));
@@ -88,14 +89,15 @@ export async function runTutti(args, env = {}) {
  * @param {string[]} [options.args] flags
  * @param {string} [options.dataDir] data to start with; it is then the caller's to remove
  * @param {string} [options.role] `gateway`, `auth`, …; standalone if left out
+ * @param {number} [options.files] how many files it may open
  */
-export async function startTutti({ env = {}, args = [], dataDir, role } = {}) {
+export async function startTutti({ env = {}, args = [], dataDir, role, files } = {}) {
   const ownsData = dataDir === undefined;
   const data = dataDir ?? temporaryFolder();
   const settings = { TUTTI_DATA_DIR: data, ...env };
   const commandLine = role === undefined ? args : [role, ...args];
   const earlier = { out: '', err: '' };
-  let process_ = launch(commandLine, settings);
+  let process_ = launch(commandLine, settings, files);
   let port = await ready(process_);
   let stopped = false;
 
@@ -178,7 +180,7 @@ export async function startTutti({ env = {}, args = [], dataDir, role } = {}) {
       if (!stopped) await end('SIGTERM');
       earlier.out += process_.output.out;
       earlier.err += process_.output.err;
-      process_ = launch(commandLine, { ...settings, HTTP_ADDR: `127.0.0.1:${port}`, ...changes });
+      process_ = launch(commandLine, { ...settings, HTTP_ADDR: `127.0.0.1:${port}`, ...changes }, files);
       port = await ready(process_);
       stopped = false;
     },

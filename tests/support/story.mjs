@@ -47,14 +47,16 @@ export function overBothTransports(subject, define) {
 
 /**
  * Seven processes behind a balancer, which is one more proxy than the stories know of.
- * @param {{env?: Record<string, string | undefined>}} options
+ * @param {{env?: Record<string, string | undefined>, files?: number}} options
  */
-function startStoryCluster({ env = {} }) {
+function startStoryCluster({ env = {}, files }) {
   const { TUTTI_CLUSTER_PROXY: proxy = 'haproxy', TUTTI_CLUSTER_REDIS: redis = 'single' } = process.env;
   return startCluster({
     proxy: /** @type {'haproxy' | 'nginx'} */ (proxy),
     redis: /** @type {'single' | 'sentinel' | 'cluster'} */ (redis),
     postgres: process.env.TEST_POSTGRES_URL,
+    // Whoever fills gateways has to fill only one.
+    ...(files === undefined ? {} : { files, gateways: 1 }),
     env: { DRAIN_TIME: '0s', ...env, TRUSTED_PROXIES: String(1 + Number(env.TRUSTED_PROXIES ?? 0)) },
   });
 }
@@ -63,7 +65,7 @@ function startStoryCluster({ env = {} }) {
  * A server for this file; it is stopped, and its exit status looked at, after the last story. With
  * TUTTI_STORIES_ON=parts it is three processes, with TUTTI_STORIES_ON=cluster seven behind a balancer
  * (TUTTI_CLUSTER_PROXY, TUTTI_CLUSTER_REDIS), and the stories are the same.
- * @param {{env?: Record<string, string | undefined>}} options
+ * @param {{env?: Record<string, string | undefined>, files?: number}} options `files` is how many a gateway may open
  */
 export async function serve(options) {
   const on = process.env.TUTTI_STORIES_ON;

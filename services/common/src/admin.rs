@@ -2,15 +2,19 @@
 
 use axum::{
     Router,
-    extract::RawQuery,
+    extract::{RawQuery, Request},
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware::Next,
     response::IntoResponse,
     routing::get,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
-use crate::sql;
+use crate::{
+    http::{AllowedHosts, requested_host},
+    sql,
+};
 
 /// What a process waits for: before it can serve at all, or because something it needs is gone.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +120,20 @@ fn missing_but_excluded(readiness: &Readiness, query: Option<&str>) -> Vec<&'sta
         }
     }
     missing
+}
+
+/// For an admin address that only this machine can reach: what a browser on this machine is made to ask under another name
+/// (see [`AllowedHosts`]) is refused.
+pub fn for_this_machine(router: Router) -> Router {
+    let is_ours = |host: &_| AllowedHosts::default().allow(host);
+    router.layer(axum::middleware::from_fn(
+        move |request: Request, next: Next| async move {
+            match requested_host(&request) {
+                Ok(host) if host.as_ref().is_none_or(is_ours) => next.run(request).await,
+                _ => StatusCode::MISDIRECTED_REQUEST.into_response(),
+            }
+        },
+    ))
 }
 
 /// Everything the admin address serves.

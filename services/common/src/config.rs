@@ -55,6 +55,10 @@ pub struct RawSettings {
     /// Other origins whose pages may use this server, comma-separated [default: same origin only]
     #[arg(long, env, global = true, value_name = "ORIGINS")]
     pub allowed_origins: Option<String>,
+    /// Where people open this Tutti, such as `https://music.example`. Requests for other hosts are refused, except for IP addresses,
+    /// `localhost` and the hosts of `ALLOWED_ORIGINS` [default: none]
+    #[arg(long, env, global = true, value_name = "URL")]
+    pub public_url: Option<String>,
     /// Hosts that the server may fetch pictures from although they are not on the public internet, comma-separated: names, addresses and
     /// networks, each with a port or for any, such as `nas.lan:4533,192.168.1.20,10.0.0.0/8,[fd00::1]:80`. A name stands for whatever it
     /// resolves to [default: public addresses only]
@@ -170,6 +174,10 @@ pub struct RawSettings {
     /// How many proxies' X-Forwarded-For entries count
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "0")]
     pub trusted_proxies: String,
+    /// How many connections one client may have, by its IPv4 address or IPv6 /64; 0 for no limit [default: a quarter of the files that
+    /// the process may open, at most 10000]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub connections_per_address: Option<String>,
     /// How long a lost connection keeps its place
     #[arg(
         long,
@@ -310,7 +318,10 @@ pub struct Settings {
     pub role: Role,
     pub database_url: Option<Secret>,
     pub redis_url: Option<RedisUrl>,
+    /// With that of `public_url`.
     pub allowed_origins: Vec<String>,
+    /// An origin, without a slash at its end.
+    pub public_url: Option<String>,
     pub outbound_allow: OutboundAllow,
     pub http_addr: SocketAddr,
     pub auth_grpc_addr: SocketAddr,
@@ -332,6 +343,8 @@ pub struct Settings {
     /// Bytes.
     pub socket_max_payload: usize,
     pub trusted_proxies: usize,
+    /// 0 means no limit.
+    pub connections_per_address: Option<usize>,
     pub presence_grace: Duration,
     pub room_empty_grace: Duration,
     pub drain_time: Duration,

@@ -10,6 +10,7 @@ pub mod http;
 pub mod ids;
 pub mod limits;
 pub mod outbound;
+pub mod process;
 pub mod redis;
 pub mod rpc;
 pub mod shutdown;

@@ -2,6 +2,7 @@
 //! client dials it; standalone, the client's transport *is* the service.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     time::{Duration, Instant},
 };
@@ -53,7 +54,7 @@ const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 tokio::task_local! {
     /// See [`answer_by`].
-    static ANSWER_BY: Instant;
+    static ANSWER_BY: Cell<Instant>;
 
     /// See [`caller_gone`]. Cancelled when the caller goes away.
     static CALLER: CancellationToken;
@@ -62,12 +63,22 @@ tokio::task_local! {
 /// Does something that is to be answered by then: no call it makes waits for longer, however many there are or
 /// however long it had to wait for its turn. Those that hash a password have their own time.
 pub async fn answer_by<T>(by: Instant, what: impl Future<Output = T>) -> T {
-    ANSWER_BY.scope(by, what).await
+    ANSWER_BY.scope(Cell::new(by), what).await
+}
+
+/// Waits for the caller itself, such as for the rest of what it sends: that takes nothing of the time that there is, see
+/// [`answer_by`].
+pub async fn not_counting<T>(what: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = what.await;
+    // Outside of `answer_by` there is nothing to put off.
+    let _ = ANSWER_BY.try_with(|by| by.set(by.get() + begun.elapsed()));
+    done
 }
 
 /// Until when something may take that begins now, see [`answer_by`].
 fn deadline_of_what_begins(now: Instant) -> Instant {
-    let by = ANSWER_BY.try_with(|&by| by);
+    let by = ANSWER_BY.try_with(Cell::get);
     by.unwrap_or(now + DEADLINE).min(now + DEADLINE)
 }
 
@@ -82,7 +93,7 @@ pub async fn in_time<T>(what: impl Future<Output = T>) -> Result<T, Status> {
 #[must_use]
 pub fn is_too_late() -> bool {
     ANSWER_BY
-        .try_with(|&by| by <= Instant::now())
+        .try_with(|by| by.get() <= Instant::now())
         .unwrap_or(false)
 }
 
@@ -96,7 +107,7 @@ pub async fn caller_gone() {
         }
     };
     let too_late = async {
-        match ANSWER_BY.try_with(|&by| by) {
+        match ANSWER_BY.try_with(Cell::get) {
             Ok(_) if is_too_late() => {}
             Ok(by) => tokio::time::sleep_until(by.into()).await,
             Err(_) => std::future::pending().await,

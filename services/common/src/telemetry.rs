@@ -1,5 +1,7 @@
 //! Logs, metrics and traces.
 
+mod throttle;
+
 use std::{collections::HashMap, io::IsTerminal as _, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -23,6 +25,7 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
+pub use self::throttle::LogThrottle;
 use crate::config::{LogFormat, Role, Settings};
 
 /// Where the upper bounds of duration histograms lie, in seconds.

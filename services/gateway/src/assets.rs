@@ -10,7 +10,6 @@ use axum::{
         header::{
             ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_RANGE,
             CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE, REFERRER_POLICY,
-            X_CONTENT_TYPE_OPTIONS,
         },
     },
     response::{IntoResponse, Response},
@@ -84,7 +83,6 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
         // Nothing here is secret: pages elsewhere may import the library and play the tracks.
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // Hosts of songs need not know on which server they are heard. `<audio>` knows no other way to say so.
         (REFERRER_POLICY, "same-origin"),
         (

@@ -3,11 +3,14 @@
 
 mod assets;
 mod budgets;
+mod connections;
 mod departures;
 mod ended;
 mod fanout;
 mod fields;
 mod health;
+mod hosts;
+mod https;
 mod identity;
 mod images;
 mod json;
@@ -31,6 +34,7 @@ use tutti_common::{
     admin::{self, Readiness},
     clock::SharedClock,
     config::Settings,
+    http::AllowedHosts,
     ids::ConnectionId,
     limits::{Limiter, TokenBuckets},
     outbound::Outbound,
@@ -38,6 +42,7 @@ use tutti_common::{
     rpc::Transport,
     shutdown::Shutdown,
     status::Reason,
+    telemetry::LogThrottle,
 };
 use tutti_proto::{
     auth::auth_service_client::AuthServiceClient,
@@ -93,7 +98,10 @@ pub struct Parts {
     arrivals: presence::Gathering,
     drops: presence::Gathering,
     departures: departures::Departures,
-    refusals: origin::RefusalLog,
+    /// What is refused is logged now and then.
+    foreign_pages: LogThrottle,
+    foreign_hosts: LogThrottle,
+    hosts: AllowedHosts,
     images: Images,
 }
 
@@ -159,7 +167,9 @@ impl Gateway {
             arrivals: presence::Gathering::default(),
             drops: presence::Gathering::default(),
             departures: departures::Departures::default(),
-            refusals: origin::RefusalLog::default(),
+            foreign_pages: LogThrottle::default(),
+            foreign_hosts: LogThrottle::default(),
+            hosts: AllowedHosts::of_origins(settings.allowed_origins.iter().map(String::as_str)),
             images: Images::new(
                 Outbound::new(settings.outbound_allow.clone()),
                 shutdown.clone(),
@@ -202,12 +212,24 @@ impl Gateway {
             .merge(admin::health_routes(self.readiness.clone()))
             .merge(files)
             .method_not_allowed_fallback(rest::method_not_allowed)
-            .with_state(self.clone());
-        if self.settings.allowed_origins.is_empty() {
+            .with_state(self.clone())
+            .layer(axum::middleware::from_fn_with_state(
+                self.clone(),
+                connections::limit_connections,
+            ))
+            .layer(axum::middleware::from_fn_with_state(
+                self.clone(),
+                hosts::refuse_foreign_hosts,
+            ));
+        let router = if self.settings.allowed_origins.is_empty() {
             router
         } else {
             router.layer(rest::cors(&self.settings.allowed_origins))
-        }
+        };
+        router.layer(axum::middleware::from_fn_with_state(
+            self.clone(),
+            https::stay_on_tls,
+        ))
     }
 
     /// Says that connections are alive, hears of ended sessions and looks whether the other services answer, until the end;
@@ -310,7 +332,9 @@ async fn refuse_foreign_pages(
         next.run(request).await
     } else {
         let detail = origin::why_refused(request.headers());
-        gateway.refusals.refused(&detail);
+        if let Some(others) = gateway.foreign_pages.due() {
+            tracing::warn!(others, "{detail}");
+        }
         Problem::new(StatusCode::FORBIDDEN, Reason::Forbidden, detail).into_response()
     }
 }

@@ -1,19 +1,11 @@
 //! Which pages may use this server, and which address asks.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use http::{
     HeaderMap, HeaderName, Uri,
     header::{HOST, ORIGIN},
 };
-use tokio::time::Instant;
-
-/// How often is logged at most that pages are refused.
-const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// How much of a header is repeated, in characters.
 const SHOWN: usize = 100;
@@ -50,10 +42,15 @@ pub(crate) fn why_refused(headers: &HeaderMap) -> String {
 
 /// A header that anybody may write, as it may be repeated: on one line, and not too long.
 fn shown(headers: &HeaderMap, name: &HeaderName) -> String {
-    let Some(value) = headers.get(name) else {
-        return "(none)".to_owned();
-    };
-    let text = String::from_utf8_lossy(value.as_bytes());
+    let value = headers.get(name);
+    value.map_or_else(
+        || "(none)".to_owned(),
+        |value| printable(&String::from_utf8_lossy(value.as_bytes())),
+    )
+}
+
+/// What anybody may write, on one line and not too long.
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = text
         .chars()
         .take(SHOWN)
@@ -63,37 +60,6 @@ fn shown(headers: &HeaderMap, name: &HeaderName) -> String {
         shown.push_str("...");
     }
     shown
-}
-
-/// Logs that pages are refused, now and then.
-#[derive(Debug, Default)]
-pub(crate) struct RefusalLog(Mutex<Refused>);
-
-#[derive(Debug, Default)]
-struct Refused {
-    logged_at: Option<Instant>,
-    /// Refused since without a word.
-    others: u64,
-}
-
-impl RefusalLog {
-    /// A page was refused, and why.
-    pub(crate) fn refused(&self, why: &str) {
-        if let Some(others) = self.is_to_be_logged(Instant::now()) {
-            tracing::warn!(others, "{why}");
-        }
-    }
-
-    /// Whether the time has come again, and how many were refused without a word since the last.
-    fn is_to_be_logged(&self, now: Instant) -> Option<u64> {
-        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.logged_at.is_some_and(|at| now < at + LOG_EVERY) {
-            refused.others += 1;
-            return None;
-        }
-        refused.logged_at = Some(now);
-        Some(std::mem::take(&mut refused.others))
-    }
 }
 
 /// The host and port of `scheme://host:port`. Behind a proxy that ends TLS our own scheme is unknown, so
@@ -131,9 +97,8 @@ pub(crate) fn client_address(headers: &HeaderMap, peer: SocketAddr, trusted: usi
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderValue};
-    use tokio::time::Instant;
 
-    use super::{LOG_EVERY, RefusalLog, client_address, is_allowed, why_refused};
+    use super::{client_address, is_allowed, why_refused};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
@@ -196,16 +161,6 @@ mod tests {
             "{why}"
         );
         assert!(why.len() < 500, "{why}");
-    }
-
-    #[test]
-    fn refusals_are_logged_once_a_minute() {
-        let (log, begun) = (RefusalLog::default(), Instant::now());
-        assert_eq!(log.is_to_be_logged(begun), Some(0));
-        for _ in 0..3 {
-            assert_eq!(log.is_to_be_logged(begun + LOG_EVERY / 2), None);
-        }
-        assert_eq!(log.is_to_be_logged(begun + LOG_EVERY), Some(3));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one program that plays every part of Tutti.
 
 mod cli;
+mod data_folder;
 mod parts;
 
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use clap::{Parser as _, error::ErrorKind};
 use tutti_auth::keys::SigningKeys;
 use tutti_common::{
     config::{Role, Settings, Wrong},
+    process,
     shutdown::{self, Shutdown, Signals},
     telemetry::{self, Telemetry},
 };
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(wrong) => return refuse(&wrong),
     };
+    process::keep_files_private();
     let ran = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -89,13 +92,18 @@ async fn run(command: Option<Command>, settings: Settings) -> anyhow::Result<()>
 }
 
 async fn serve(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<()> {
+    let files = process::raise_file_limit();
+    tracing::info!(
+        files,
+        "this process may open so many files, one a connection"
+    );
     let shutdown = Shutdown::new();
     // Before anybody is told that it runs, and may end it.
     let mut signals = Signals::catch()?;
     // Every port is bound before any work begins.
-    let bound = Bound::bind(settings).await?;
+    let bound = Bound::bind(settings)?;
     let running = bound
-        .start(settings, telemetry.metrics.clone(), &shutdown)
+        .start(settings, files, telemetry.metrics.clone(), &shutdown)
         .await?;
     signals.next().await;
     tokio::select! {

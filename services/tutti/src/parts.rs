@@ -1,17 +1,17 @@
 //! Putting the parts of a role together.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::{service::Routes, transport::Uri};
 use tutti_auth::{Auth, AuthSettings, keys::SigningKeys};
 use tutti_common::{
     admin::{self, Readiness},
     clock::{AgreedClock, MonotonicClock, SharedClock, SystemClock, follow_wall_clock},
     config::{Role, Secret, Settings},
-    http,
+    http::{self, ConnectionLimiter, CountBy},
     limits::{Limiter, RedisLimiter, SlidingLog, TokenBuckets},
     redis::{Bus, PREFIX, Redis, TimeKeeper},
     rpc::{self, GuardLayer, Transport},
@@ -24,9 +24,14 @@ use tutti_room::{
     live::{LiveState, LocalLive, RedisLive},
 };
 
+use crate::data_folder;
+
 const DATABASE: &str = "the database";
 const REDIS: &str = "Redis";
 const ROOMS: &str = "rooms";
+
+/// How many connections the admin address takes: supervisors and those who collect metrics are few.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// How often to look whether Redis is there by now.
 const LOOK_FOR_REDIS_EVERY: Duration = Duration::from_millis(500);
@@ -40,13 +45,13 @@ pub(crate) struct Bound {
 
 impl Bound {
     /// Binds what the role listens on.
-    pub(crate) async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+    pub(crate) fn bind(settings: &Settings) -> anyhow::Result<Self> {
         let main = match settings.role {
-            Role::Standalone | Role::Gateway => listen("HTTP_ADDR", settings.http_addr).await?,
-            Role::Auth => listen("AUTH_GRPC_ADDR", settings.auth_grpc_addr).await?,
-            Role::Room => listen("ROOM_GRPC_ADDR", settings.room_grpc_addr).await?,
+            Role::Standalone | Role::Gateway => listen("HTTP_ADDR", settings.http_addr)?,
+            Role::Auth => listen("AUTH_GRPC_ADDR", settings.auth_grpc_addr)?,
+            Role::Room => listen("ROOM_GRPC_ADDR", settings.room_grpc_addr)?,
         };
-        let admin = match listen("ADMIN_ADDR", settings.admin_addr).await {
+        let admin = match listen("ADMIN_ADDR", settings.admin_addr) {
             Ok(admin) => Some(admin),
             // Nobody asked for the default one: a second Tutti on the machine is fine without it.
             Err(error) if !settings.admin_addr_is_explicit => {
@@ -62,13 +67,24 @@ impl Bound {
     pub(crate) async fn start(
         self,
         settings: &Settings,
+        files: usize,
         metrics: PrometheusHandle,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Running> {
         let readiness = Readiness::default();
         if let Some(admin) = self.admin {
-            let router = admin::router(readiness.clone(), metrics);
-            shutdown.spawn(http::serve(admin, router, shutdown.clone()));
+            let mut router = admin::router(readiness.clone(), metrics);
+            if settings.admin_addr.ip().is_loopback() {
+                router = admin::for_this_machine(router);
+            }
+            let connections = ConnectionLimiter::new(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS / 2);
+            shutdown.spawn(http::serve(
+                admin,
+                router,
+                connections,
+                CountBy::Peer,
+                shutdown.clone(),
+            ));
         }
         let redis = settings.redis_url.as_ref().map(Redis::new);
         let clock = AgreedClock::new(machine_clock(settings));
@@ -97,6 +113,7 @@ impl Bound {
         shutdown.spawn(buckets.clone().run(clock.clone(), shutdown.clone()));
         let parts = Parts {
             settings,
+            files,
             shutdown,
             readiness: &readiness,
             bus: redis.clone().map(Bus::start),
@@ -202,10 +219,24 @@ fn machine_clock(settings: &Settings) -> SharedClock {
     }
 }
 
-async fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {name} {address}"))
+/// How many connections wait at most to be accepted. A crowd that comes at once, after a restart say, is longer than the
+/// usual queue, and whoever finds no place in it tries again a second later.
+const WAITING: u32 = 4_096;
+
+fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // As `TcpListener::bind` does: a port whose last connections are not yet forgotten is free.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(WAITING)
+    };
+    let listening: std::io::Result<_> = listen();
+    listening.with_context(|| format!("cannot listen on {name} {address}"))
 }
 
 /// Brings the schema up to date.
@@ -231,7 +262,7 @@ fn database_url(settings: &Settings) -> anyhow::Result<Secret> {
     if let Some(url) = &settings.database_url {
         return Ok(url.clone());
     }
-    make_folder(&settings.data_dir)?;
+    data_folder::prepare(&settings.data_dir)?;
     let file = settings.data_dir.join("tutti.db");
     let file = file.to_str().context("TUTTI_DATA_DIR is not UTF-8")?;
     // What SQLite's address takes for syntax is escaped.
@@ -240,11 +271,6 @@ fn database_url(settings: &Settings) -> anyhow::Result<Secret> {
         .replace('?', "%3f")
         .replace('#', "%23");
     Ok(Secret::new(&format!("sqlite:{file}")))
-}
-
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 /// Goes by Redis's clock, and is ready for others once it does.
@@ -267,6 +293,8 @@ async fn keep_time(mut time: TimeKeeper, readiness: Readiness, shutdown: Shutdow
 
 struct Parts<'a> {
     settings: &'a Settings,
+    /// How many it may open.
+    files: usize,
     shutdown: &'a Shutdown,
     readiness: &'a Readiness,
     clock: SharedClock,
@@ -362,14 +390,25 @@ impl Parts<'_> {
         );
         let router = gateway.router();
         self.shutdown.spawn(gateway.clone().run());
-        self.shutdown
-            .spawn(http::serve(listener, router, self.shutdown.clone()));
+        let settings = self.settings;
+        self.shutdown.spawn(http::serve(
+            listener,
+            router,
+            ConnectionLimiter::for_files(self.files, settings.connections_per_address),
+            if settings.trusted_proxies > 0 {
+                CountBy::Client
+            } else {
+                CountBy::Peer
+            },
+            self.shutdown.clone(),
+        ));
         gateway
     }
 
     /// Everything in one process: the services are each other's transport.
     async fn standalone(&self, listener: TcpListener) -> anyhow::Result<Running> {
-        make_folder(&self.settings.data_dir)?;
+        // Its key is there even where the database is not.
+        data_folder::prepare(&self.settings.data_dir)?;
         let database = self.open_database().await?;
         let auth = self.auth(&database).await?;
         let to_auth = self.in_process(auth.routes())?;

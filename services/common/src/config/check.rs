@@ -229,7 +229,15 @@ impl RawSettings {
             Role::Gateway => "0.0.0.0:8000",
             Role::Standalone | Role::Auth | Role::Room => "127.0.0.1:8000",
         };
-        let allowed_origins = given(self.allowed_origins.as_ref())
+        let public_url = given(self.public_url.as_ref()).map(|url| {
+            wrong.keep(
+                "PUBLIC_URL",
+                public_origin(url).ok_or_else(|| {
+                    "expected an address without a path such as https://music.example".to_owned()
+                }),
+            )
+        });
+        let mut allowed_origins = given(self.allowed_origins.as_ref())
             .into_iter()
             .flat_map(|list| list.split(','))
             .map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase())
@@ -241,6 +249,8 @@ impl RawSettings {
                 "expected origins such as https://example.org,http://localhost:3000",
             );
         }
+        // The page there is ours, whatever Host a proxy passes on.
+        allowed_origins.extend(public_url.clone());
         let outbound_allow = wrong.keep(
             "OUTBOUND_ALLOW",
             OutboundAllow::parse(given(self.outbound_allow.as_ref()).unwrap_or_default()),
@@ -287,6 +297,7 @@ impl RawSettings {
             database_url,
             redis_url,
             allowed_origins,
+            public_url,
             outbound_allow,
             http_addr: wrong.addr(
                 "HTTP_ADDR",
@@ -314,6 +325,8 @@ impl RawSettings {
                 .positive("SOCKET_CONNECT_TIMEOUT", &self.socket_connect_timeout),
             socket_max_payload,
             trusted_proxies: wrong.count("TRUSTED_PROXIES", &self.trusted_proxies),
+            connections_per_address: given(self.connections_per_address.as_ref())
+                .map(|text| wrong.count("CONNECTIONS_PER_ADDRESS", text)),
             presence_grace: wrong.duration("PRESENCE_GRACE", &self.presence_grace),
             room_empty_grace: wrong.duration("ROOM_EMPTY_GRACE", &self.room_empty_grace),
             drain_time: match (given(self.drain_time.as_ref()), role) {
@@ -400,6 +413,14 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
+/// The origin of an address that is nothing more than one, as browsers write it.
+fn public_origin(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let origin = url.origin().ascii_serialization();
+    let is_one = matches!(url.scheme(), "http" | "https") && url.as_str() == format!("{origin}/");
+    is_one.then_some(origin)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{Parser, error::ErrorKind};
@@ -425,6 +446,37 @@ mod tests {
         assert_eq!(settings.socket_max_payload, 64 * 1024);
         assert_eq!(settings.refresh_token_ttl.as_secs(), 30 * 24 * 3600);
         assert_eq!(settings.rates.api_per_minute, 600);
+        assert_eq!(settings.public_url, None);
+        assert_eq!(settings.connections_per_address, None);
+    }
+
+    #[test]
+    fn the_public_url_is_an_origin_and_an_allowed_one() {
+        for (given, origin) in [
+            ("https://Music.example/", "https://music.example"),
+            ("http://nas.lan:8000", "http://nas.lan:8000"),
+            ("https://music.example:443", "https://music.example"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ] {
+            let settings = raw(&["--public-url", given])
+                .check(Role::Standalone)
+                .unwrap();
+            assert_eq!(settings.public_url.as_deref(), Some(origin));
+            assert_eq!(settings.allowed_origins, [origin]);
+        }
+        for wrong in [
+            "music.example",
+            "https://music.example/tutti",
+            "https://music.example?a",
+            "https://ann:secret@music.example",
+            "ftp://music.example",
+            "https://",
+        ] {
+            let wrong = raw(&["--public-url", wrong])
+                .check(Role::Standalone)
+                .unwrap_err();
+            assert_eq!(wrong.0[0].0, "PUBLIC_URL");
+        }
     }
 
     #[test]

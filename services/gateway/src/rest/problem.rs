@@ -67,17 +67,22 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Unavailable, detail)
     }
 
+    /// When to try again, in whole seconds.
+    pub(crate) fn retry_after(self, wait: std::time::Duration) -> Self {
+        Self {
+            retry_after_s: Some(retry_after_s(wait)),
+            ..self
+        }
+    }
+
     /// Too often.
     pub(crate) fn limited(wait: std::time::Duration) -> Self {
-        let seconds = retry_after_s(wait);
-        Self {
-            retry_after_s: Some(seconds),
-            ..Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                Reason::RateLimited,
-                format!("too many requests; try again in {seconds} s"),
-            )
-        }
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            Reason::RateLimited,
+            format!("too many requests; try again in {} s", retry_after_s(wait)),
+        )
+        .retry_after(wait)
     }
 }
 

@@ -15,7 +15,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tutti_common::{
+    http::BodyError,
     limits::{Rule, prefix_of},
+    rpc,
     status::{Reason, Violation},
 };
 
@@ -24,9 +26,6 @@ use crate::{Gateway, fields::Fields, origin};
 
 /// How large a body may be, in bytes.
 const BODY_MAX: usize = 64 * 1024;
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The user who asks. Counts against the limit of calls.
 pub(crate) struct Caller(pub(crate) String);
@@ -107,9 +106,7 @@ impl FromRequest<Gateway> for JsonObject {
                 "the body must be application/json",
             ));
         }
-        let bytes = tokio::time::timeout(BODY_TIMEOUT, read(body))
-            .await
-            .map_err(|_| Problem::unreadable("the body did not arrive in time"))??;
+        let bytes = rpc::not_counting(read(body)).await?;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(Self(object)),
             Ok(_) => Err(Problem::unreadable("the body must be a JSON object")),
@@ -128,7 +125,10 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
             Reason::InvalidRequest,
             "the body may have at most 64 KiB",
         )),
-        Err(_) => Err(Problem::unreadable("the body broke off")),
+        Err(error) => Err(match error.downcast_ref::<BodyError>() {
+            Some(error) => Problem::unreadable(error.to_string()),
+            None => Problem::unreadable("the body broke off"),
+        }),
     }
 }
 

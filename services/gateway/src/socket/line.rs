@@ -15,6 +15,7 @@ use std::{
 use axum::body::Bytes;
 use engineioxide_core::Sid;
 use tokio::{net::TcpStream, sync::Notify, time::Instant};
+use tutti_common::http::ConnectionPermit;
 
 use super::{
     Slot,
@@ -90,6 +91,8 @@ pub(crate) struct Line {
     pub(super) slot: Slot,
     /// What stood behind the `?`, where a token may be in it.
     pub(super) query: Option<Box<str>>,
+    /// One of its client's connections, as long as it lives.
+    _permit: Option<ConnectionPermit>,
     /// Once it is a WebSocket.
     stream: OnceLock<TcpStream>,
     state: Mutex<State>,
@@ -119,25 +122,34 @@ pub(super) enum Polled {
 
 impl Line {
     /// A WebSocket from the start.
-    pub(super) fn new(stream: TcpStream, query: Option<Box<str>>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        query: Option<Box<str>>,
+        permit: Option<ConnectionPermit>,
+    ) -> Self {
         Self {
             stream: stream.into(),
-            ..Self::empty(query)
+            ..Self::empty(query, permit)
         }
     }
 
     /// One that is polled.
-    pub(super) fn polled(query: Option<Box<str>>, heart: Heart) -> Self {
-        let line = Self::empty(query);
+    pub(super) fn polled(
+        query: Option<Box<str>>,
+        permit: Option<ConnectionPermit>,
+        heart: Heart,
+    ) -> Self {
+        let line = Self::empty(query, permit);
         line.state().polling = Some(Box::new(Polling::new(heart)));
         line
     }
 
-    fn empty(query: Option<Box<str>>) -> Self {
+    fn empty(query: Option<Box<str>>, permit: Option<ConnectionPermit>) -> Self {
         Self {
             sid: Sid::new(),
             slot: Slot::default(),
             query,
+            _permit: permit,
             stream: OnceLock::new(),
             state: Mutex::default(),
             changed: Notify::new(),
@@ -395,7 +407,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
-        let line = Line::new(accepted.unwrap().0, None);
+        let line = Line::new(accepted.unwrap().0, None, None);
         // The network is not known to take anything before it has said so.
         line.stream().unwrap().writable().await.unwrap();
         let filler = message(&"x".repeat(60_000));

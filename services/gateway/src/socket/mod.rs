@@ -154,7 +154,10 @@ async fn answer(sessions: &Arc<Sessions>, mut request: Request) -> Response {
     // A token may stand there; nothing else is of interest. Copied: the request's head is not kept for it.
     let query = query.contains("token=").then(|| Box::from(query));
     let line = match asked {
-        Asked::Open => return polling::open(sessions, query),
+        Asked::Open => {
+            let permit = request.extensions_mut().remove();
+            return polling::open(sessions, query, permit);
+        }
         Asked::Socket => return websocket::upgrade(sessions, None, query, &mut request),
         Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid) => sessions.find(sid),
     };

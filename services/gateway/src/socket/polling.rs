@@ -8,6 +8,7 @@ use engineioxide_core::Str;
 use http::{StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::Instant;
+use tutti_common::http::ConnectionPermit;
 
 use super::{
     Sessions, Word,
@@ -141,10 +142,14 @@ impl Polling {
 }
 
 /// A session begins.
-pub(super) fn open(sessions: &Arc<Sessions>, query: Option<Box<str>>) -> Response {
+pub(super) fn open(
+    sessions: &Arc<Sessions>,
+    query: Option<Box<str>>,
+    permit: Option<ConnectionPermit>,
+) -> Response {
     let settings = &sessions.gateway.settings;
     let heart = Heart::new(settings.socket_ping_interval);
-    let line = Arc::new(Line::polled(query, heart));
+    let line = Arc::new(Line::polled(query, permit, heart));
     let open = sessions.handshake(&line, &["websocket"]);
     sessions.polled().insert(line.sid, line.clone());
     sessions.begin(line.clone());

@@ -14,6 +14,7 @@ use http::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
+use tutti_common::http::{ConnectionPermit, lift_deadline};
 
 use super::{
     Sessions, Word,
@@ -47,27 +48,32 @@ pub(super) fn upgrade(
     };
     let is_wanted =
         (polled.as_ref()).is_none_or(|line| line.with_polling(Polling::begin_probe) == Some(true));
+    // As long as the WebSocket lives, it is one of its client's connections.
+    let permit = request.extensions_mut().remove::<ConnectionPermit>();
     let upgrading = hyper::upgrade::on(request);
     let sessions = sessions.clone();
     let shutdown = sessions.gateway.shutdown.clone();
     shutdown.spawn(async move {
         let upgraded = upgrading.await.ok();
         let parts = upgraded.and_then(|it| it.downcast::<TokioIo<TcpStream>>().ok());
+        let parts = parts.map(|parts| (parts.io.into_inner(), parts.read_buf));
+        if let Some((stream, _)) = &parts {
+            lift_deadline(stream);
+        }
         // A task of its own: with this one, the request's head is let go before the long wait begins.
         let shutdown = sessions.gateway.shutdown.clone();
         match (parts, polled) {
             // The session has a WebSocket already, or one that tries. The protocol has this one closed, not refused.
-            (Some(parts), _) if !is_wanted => {
-                shutdown.spawn(leave(parts.io.into_inner(), Goodbye::Normal));
+            (Some((stream, _)), _) if !is_wanted => {
+                shutdown.spawn(leave(stream, Goodbye::Normal));
             }
             (None, _) if !is_wanted => {}
-            (Some(parts), None) => {
-                let line = Arc::new(Line::new(parts.io.into_inner(), query));
-                shutdown.spawn(run(sessions, line, parts.read_buf));
+            (Some((stream, first)), None) => {
+                let line = Arc::new(Line::new(stream, query, permit));
+                shutdown.spawn(run(sessions, line, first));
             }
-            (Some(parts), Some(line)) => {
-                let stream = parts.io.into_inner();
-                shutdown.spawn(take_over(sessions, line, stream, parts.read_buf));
+            (Some((stream, first)), Some(line)) => {
+                shutdown.spawn(take_over(sessions, line, stream, permit, first));
             }
             (None, Some(line)) => {
                 line.with_polling(Polling::end_probe);
@@ -112,7 +118,13 @@ async fn run(sessions: Arc<Sessions>, line: Arc<Line>, first: Bytes) {
 
 /// A WebSocket that wants to take over a session that is polled. If it dies or says something else, the session goes on
 /// being polled: between here and there may be something that cuts `WebSocket`s.
-async fn take_over(sessions: Arc<Sessions>, line: Arc<Line>, stream: TcpStream, first: Bytes) {
+async fn take_over(
+    sessions: Arc<Sessions>,
+    line: Arc<Line>,
+    stream: TcpStream,
+    permit: Option<ConnectionPermit>,
+    first: Bytes,
+) {
     let mut reader = Reader::new(sessions.gateway.settings.socket_max_payload);
     reader.feed(&first);
     let probed = tokio::time::timeout(PROBE, probe(&line, &stream, &mut reader)).await;
@@ -129,6 +141,7 @@ async fn take_over(sessions: Arc<Sessions>, line: Arc<Line>, stream: TcpStream, 
     };
     serve(&sessions, &line, reader, heart).await;
     sessions.polled().remove(&line.sid);
+    drop(permit);
 }
 
 /// Waits until a WebSocket that wants to take over has shown that it works, which takes a word from either side.
