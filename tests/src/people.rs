@@ -253,6 +253,7 @@ impl Person {
         let request = SendFriendRequestRequest {
             user_id: self.id.clone(),
             target: Some(Target::ReceiverId(other.id.clone())),
+            client_address: None,
         };
         let mut friends = self.app.friend_service_beside();
         friends.send_friend_request(request).await.unwrap();

@@ -122,6 +122,8 @@ impl Accounts {
             Registration::check(email, username, &password, name).map_err(AccountError::Invalid)?;
         let password = checked.password.into_secret();
         let client = network.as_ref().map_or("", Network::as_str);
+        let (key, rule) = self.registrations(network.as_ref());
+        self.limiter.check(&key, rule, self.clock.now()).await?;
         let password_hash = self.passwords.hash(password, client).await?;
         let now = self.clock.now();
         let account = NewAccount {
@@ -134,8 +136,10 @@ impl Accounts {
         };
         let session = SessionId::new();
         let (token, kept) = self.new_token(now, network)?;
-        let made = self.store.create_account(&account, session, &kept).await?;
-        self.give_out(named(made)?, session, token, FIRST, now)
+        let made = named(self.store.create_account(&account, session, &kept).await?)?;
+        // The account is there: if many were made at the same moment, those who come later wait longer.
+        let _ = self.limiter.take(&key, rule, now).await;
+        self.give_out(made, session, token, FIRST, now)
     }
 
     /// Opens a session for who knows the password.
@@ -352,6 +356,17 @@ impl Accounts {
         };
         let key = format!("auth:{}", network.as_str());
         self.limiter.take(&key, rule, self.clock.now()).await
+    }
+
+    /// How many accounts a network may register, and what they are counted under. Who names none is not limited.
+    fn registrations(&self, network: Option<&Network>) -> (String, Rule) {
+        let rule = Rule {
+            name: "registrations",
+            max: network.map_or(0, |_| self.settings.rates.registrations_per_hour),
+            window: 60 * MINUTE,
+        };
+        let network = network.map_or("", Network::as_str);
+        (format!("registrations:{network}"), rule)
     }
 
     fn new_token(

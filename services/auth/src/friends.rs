@@ -14,9 +14,10 @@ use crate::{
     domain::{
         account::username_key,
         friends::{
-            AskRefusal, Direction, Found, Friend, FriendRequest, RequestRefusal, RequestStatus,
-            Search,
+            AskRefusal, Direction, Found, Friend, FriendRequest, RequestPage, RequestRefusal,
+            RequestStatus, Search,
         },
+        network::Network,
     },
     events::Events,
     store::{AskOutcome, AuthStore, NewRequest, StoreError},
@@ -104,7 +105,12 @@ impl Friends {
     }
 
     /// Asks somebody. What is refused counts as well, unless it was not put right.
-    pub(crate) async fn ask(&self, user: UserId, target: Target<'_>) -> Result<Asked, FriendError> {
+    pub(crate) async fn ask(
+        &self,
+        user: UserId,
+        target: Target<'_>,
+        network: Option<&Network>,
+    ) -> Result<Asked, FriendError> {
         let receiver = self.find(target).await?;
         if receiver == Some(user) {
             return Err(invalid(target, "somebody other than yourself"));
@@ -118,6 +124,7 @@ impl Friends {
         self.limiter
             .take(&format!("friends:{user}"), rule, now)
             .await?;
+        self.limit_strangers(user, receiver, network, now).await?;
         let request = NewRequest {
             id: FriendRequestId::new(),
             sender: user,
@@ -136,6 +143,36 @@ impl Friends {
             }),
             AskOutcome::Refused(refusal) => Err(refusal.into()),
             AskOutcome::NoSuchUser => Err(FriendError::NoSuchUser),
+        }
+    }
+
+    /// Counts what comes from one network, however many accounts it has. Those who have to do with each other pass, since people
+    /// of one household or school have one address.
+    async fn limit_strangers(
+        &self,
+        user: UserId,
+        receiver: Option<UserId>,
+        network: Option<&Network>,
+        now: UnixMs,
+    ) -> Result<(), FriendError> {
+        let Some(network) = network else {
+            return Ok(());
+        };
+        let rule = Rule {
+            name: "stranger_requests",
+            max: self.settings.rates.stranger_requests_per_hour,
+            window: Duration::from_hours(1),
+        };
+        let Err(wait) = self
+            .limiter
+            .take(&format!("strangers:{}", network.as_str()), rule, now)
+            .await
+        else {
+            return Ok(());
+        };
+        match receiver {
+            Some(receiver) if self.store.are_acquainted(user, receiver).await? => Ok(()),
+            _ => Err(wait.into()),
         }
     }
 
@@ -171,13 +208,19 @@ impl Friends {
         Ok(self.store.withdraw(request, user).await??)
     }
 
-    /// The pending requests of one direction, newest first.
+    /// The pending requests of one direction, newest first, and where the next page begins.
     pub(crate) async fn requests(
         &self,
         user: UserId,
         direction: Direction,
-    ) -> Result<Vec<FriendRequest>, FriendError> {
-        Ok(self.store.pending_requests(user, direction).await?)
+        page: RequestPage,
+    ) -> Result<(Vec<FriendRequest>, Option<String>), FriendError> {
+        let mut requests = self.store.pending_requests(user, direction, page).await?;
+        let are_more = requests.len() > usize::from(page.limit);
+        requests.truncate(page.limit.into());
+        let last = requests.last().filter(|_| are_more);
+        let next_cursor = last.map(FriendRequest::cursor);
+        Ok((requests, next_cursor))
     }
 
     /// A user's friends, by username.

@@ -220,6 +220,10 @@ pub struct RawSettings {
     /// Friend requests per user and hour; 0 for no limit, as with the limits below
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "10")]
     pub rate_friend_requests_per_hour: String,
+    /// Friend requests to strangers per address (IPv6: per /64) and hour, whoever sends them [default: six times
+    /// `RATE_FRIEND_REQUESTS_PER_HOUR`]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub rate_stranger_requests_per_hour: Option<String>,
     /// Rooms created per user and hour
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "5")]
     pub rate_room_creations_per_hour: String,
@@ -256,6 +260,9 @@ pub struct RawSettings {
     /// Register, login and refresh per address (IPv6: per /64) and minute
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "30")]
     pub rate_auth_per_minute: String,
+    /// Accounts registered per address (IPv6: per /64) and hour [default: ten times `RATE_AUTH_PER_MINUTE`]
+    #[arg(long, env, global = true, value_name = "COUNT")]
+    pub rate_registrations_per_hour: Option<String>,
     /// Wrong passwords per account and address (IPv6: per /64) in 15 minutes; from all addresses where nobody has logged in to
     /// the account, at most 16 times as many an hour
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "10")]
@@ -361,6 +368,7 @@ pub struct Settings {
 #[expect(missing_docs, reason = "as in RawSettings, which documents them")]
 pub struct Rates {
     pub friend_requests_per_hour: u32,
+    pub stranger_requests_per_hour: u32,
     pub room_creations_per_hour: u32,
     pub socket_events_per_minute: u32,
     pub socket_pings_per_minute: u32,
@@ -371,6 +379,7 @@ pub struct Rates {
     pub room_syncs_per_minute: u32,
     pub room_returns_per_minute: u32,
     pub auth_per_minute: u32,
+    pub registrations_per_hour: u32,
     pub login_failures_per_15_minutes: u32,
     pub api_per_minute: u32,
     pub images_per_minute: u32,
@@ -380,6 +389,7 @@ impl Rates {
     /// No limits.
     pub const UNLIMITED: Self = Self {
         friend_requests_per_hour: 0,
+        stranger_requests_per_hour: 0,
         room_creations_per_hour: 0,
         socket_events_per_minute: 0,
         socket_pings_per_minute: 0,
@@ -390,6 +400,7 @@ impl Rates {
         room_syncs_per_minute: 0,
         room_returns_per_minute: 0,
         auth_per_minute: 0,
+        registrations_per_hour: 0,
         login_failures_per_15_minutes: 0,
         api_per_minute: 0,
         images_per_minute: 0,

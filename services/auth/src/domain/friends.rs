@@ -59,6 +59,68 @@ pub struct FriendRequest {
     pub responded_at: Option<UnixMs>,
 }
 
+/// Which of somebody's pending requests to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestPage {
+    /// The last request of the page before: when it was sent, and its id.
+    pub after: Option<(UnixMs, FriendRequestId)>,
+    /// At most so many.
+    pub limit: u16,
+}
+
+impl RequestPage {
+    /// Most requests a page may be asked to have.
+    pub const MAX_LIMIT: u16 = 100;
+    /// As many as are listed where nobody says: a client that knows of no pages gets as many as ever.
+    pub const DEFAULT_LIMIT: u16 = 1_000;
+
+    /// Checks what is to be listed. An empty cursor means the first page.
+    ///
+    /// # Errors
+    /// All rules it breaks.
+    pub fn parse(cursor: &str, limit: Option<i32>) -> Result<Self, Vec<Violation>> {
+        let mut broken = Vec::new();
+        let after = (!cursor.is_empty()).then(|| read_cursor(cursor));
+        if after == Some(None) {
+            broken.push(Violation::new("cursor", "must be one that an answer gave"));
+        }
+        let limit = limit.map_or(Some(Self::DEFAULT_LIMIT), |limit| {
+            let limit = u16::try_from(limit).ok();
+            limit.filter(|limit| (1..=Self::MAX_LIMIT).contains(limit))
+        });
+        if limit.is_none() {
+            broken.push(Violation::new("limit", "1 to 100"));
+        }
+        match limit {
+            Some(limit) if broken.is_empty() => Ok(Self {
+                after: after.flatten(),
+                limit,
+            }),
+            _ => Err(broken),
+        }
+    }
+}
+
+impl FriendRequest {
+    /// What the page behind this request is asked for with.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        format!("{}.{}", self.created_at.0, self.id)
+    }
+}
+
+fn read_cursor(cursor: &str) -> Option<(UnixMs, FriendRequestId)> {
+    let (created_at, id) = cursor.split_once('.')?;
+    let created_at = created_at
+        .parse()
+        .ok()
+        .filter(|ms| (0..END_OF_TIME.0).contains(ms))?;
+    Some((UnixMs(created_at), id.parse().ok()?))
+}
+
+/// The end of the year 9999: no request is sent later.
+pub const END_OF_TIME: UnixMs = UnixMs(253_402_300_799_000);
+
 /// A friend of somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Friend {
@@ -287,7 +349,8 @@ mod tests {
     };
 
     use super::{
-        Answered, AskRefusal, Asking, Between, FriendRequest, RequestRefusal, RequestStatus, Search,
+        Answered, AskRefusal, Asking, Between, FriendRequest, RequestPage, RequestRefusal,
+        RequestStatus, Search,
     };
     use crate::domain::account::User;
 
@@ -387,6 +450,45 @@ mod tests {
             request.may_withdraw(sender),
             Err(RequestRefusal::AlreadyAnswered)
         );
+    }
+
+    #[test]
+    fn a_page_begins_behind_a_request_and_has_1_to_100() {
+        let first = RequestPage {
+            after: None,
+            limit: 1_000,
+        };
+        assert_eq!(RequestPage::parse("", None), Ok(first));
+        let user = || User {
+            id: UserId::new(),
+            username: "ann".to_owned(),
+            name: None,
+        };
+        let request = FriendRequest {
+            id: FriendRequestId::new(),
+            sender: user(),
+            receiver: user(),
+            status: RequestStatus::Pending,
+            created_at: NOW,
+            responded_at: None,
+        };
+        let next = RequestPage {
+            after: Some((NOW, request.id)),
+            limit: 100,
+        };
+        assert_eq!(RequestPage::parse(&request.cursor(), Some(100)), Ok(next));
+        let late = format!("{}.{}", i64::MAX, request.id);
+        for (cursor, limit, fields) in [
+            ("x", None, vec!["cursor"]),
+            ("1.freq_x", Some(1), vec!["cursor"]),
+            (late.as_str(), Some(1), vec!["cursor"]),
+            ("", Some(0), vec!["limit"]),
+            ("-", Some(101), vec!["cursor", "limit"]),
+        ] {
+            let broken = RequestPage::parse(cursor, limit).unwrap_err();
+            let named = broken.iter().map(|violation| violation.field.as_str());
+            assert_eq!(named.collect::<Vec<_>>(), fields);
+        }
     }
 
     #[test]

@@ -21,7 +21,12 @@ use tutti_proto::{
 
 use super::{from_store, user, user_ids};
 use crate::{
-    domain::friends::{Direction, Found, Friend, FriendRequest, Relationship, RequestStatus},
+    domain::{
+        friends::{
+            Direction, Found, Friend, FriendRequest, Relationship, RequestPage, RequestStatus,
+        },
+        network::Network,
+    },
     friends::{FriendError, Friends, Target},
 };
 
@@ -57,7 +62,8 @@ impl FriendService for FriendRpc {
             Some(send::Target::ReceiverId(id)) => Target::Id(id),
             None => return Err(wrong("username", "this or receiver_id is needed")),
         };
-        let asked = self.friends.ask(by, target).await?;
+        let network = request.client_address.as_deref().map(Network::of);
+        let asked = self.friends.ask(by, target, network.as_ref()).await?;
         Ok(Response::new(SendFriendRequestResponse {
             request: Some(friend_request(asked.request)),
             accepted_theirs: asked.accepted_theirs,
@@ -109,9 +115,12 @@ impl FriendService for FriendRpc {
             RequestDirection::Received => Direction::Received,
             RequestDirection::Unspecified => return Err(wrong("type", "sent or received")),
         };
-        let requests = self.friends.requests(by, direction).await?;
+        let page = RequestPage::parse(&request.cursor, request.limit);
+        let page = page.map_err(FriendError::Invalid)?;
+        let (requests, next_cursor) = self.friends.requests(by, direction, page).await?;
         Ok(Response::new(ListFriendRequestsResponse {
             requests: requests.into_iter().map(friend_request).collect(),
+            next_cursor,
         }))
     }
 

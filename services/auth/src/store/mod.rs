@@ -15,8 +15,8 @@ use crate::{
         account::{Account, DisplayName, Email, Login, User, Username},
         event::{AccountEvent, Place},
         friends::{
-            AskRefusal, Direction, Found, Friend, FriendRequest, RequestRefusal, RequestStatus,
-            Search,
+            AskRefusal, Direction, Found, Friend, FriendRequest, RequestPage, RequestRefusal,
+            RequestStatus, Search,
         },
         network::Network,
         session::{NewToken, Session, TokenHash},
@@ -206,12 +206,17 @@ pub trait FriendStore: Send + Sync + 'static {
         by: UserId,
     ) -> Result<Result<(), RequestRefusal>, StoreError>;
 
-    /// The pending requests of one direction, newest first, at most [`MAX_REQUESTS`].
+    /// The pending requests of one direction, newest first, and one more than the page has if there are more.
     async fn pending_requests(
         &self,
         user: UserId,
         direction: Direction,
+        page: RequestPage,
     ) -> Result<Vec<FriendRequest>, StoreError>;
+
+    /// Whether the two have something to do with each other: a friendship, a friend of both, or a request of `other` that
+    /// waits for `user`.
+    async fn are_acquainted(&self, user: UserId, other: UserId) -> Result<bool, StoreError>;
 
     /// A user's friends, by username.
     async fn friends(&self, user: UserId) -> Result<Vec<Friend>, StoreError>;
@@ -260,9 +265,6 @@ pub trait KeyStore: Send + Sync + 'static {
     /// The keys that processes have said they have since then; one of several processes is there several times.
     async fn published_keys(&self, since: UnixMs) -> Result<Vec<PublishedKey>, StoreError>;
 }
-
-/// As many pending requests are listed: more would not fit into an answer, and nobody reads them.
-pub const MAX_REQUESTS: i64 = 1_000;
 
 /// All that the service keeps.
 pub trait AuthStore: AccountStore + EventStore + FriendStore + KeyStore {}

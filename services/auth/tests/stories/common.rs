@@ -55,6 +55,8 @@ fn settings() -> AuthSettings {
         cleanup_interval: Duration::from_millis(10),
         rates: Rates {
             friend_requests_per_hour: 10,
+            stranger_requests_per_hour: 3,
+            registrations_per_hour: 4,
             auth_per_minute: 30,
             login_failures_per_15_minutes: 10,
             ..Rates::UNLIMITED
@@ -271,9 +273,18 @@ impl Person {
         &self,
         target: Option<Target>,
     ) -> Result<SendFriendRequestResponse, Status> {
+        self.ask_from(None, target).await
+    }
+
+    pub(crate) async fn ask_from(
+        &self,
+        address: Option<&str>,
+        target: Option<Target>,
+    ) -> Result<SendFriendRequestResponse, Status> {
         let request = SendFriendRequestRequest {
             user_id: self.id.clone(),
             target,
+            client_address: address.map(str::to_owned),
         };
         let mut friends = self.world.friends.clone();
         let answer = friends.send_friend_request(request).await?;
@@ -330,13 +341,25 @@ impl Person {
         &self,
         direction: RequestDirection,
     ) -> Result<Vec<FriendRequest>, Status> {
+        Ok(self.page_of_requests(direction, "", None).await?.0)
+    }
+
+    /// A page of requests, and the cursor of the next one.
+    pub(crate) async fn page_of_requests(
+        &self,
+        direction: RequestDirection,
+        cursor: &str,
+        limit: Option<i32>,
+    ) -> Result<(Vec<FriendRequest>, Option<String>), Status> {
         let request = ListFriendRequestsRequest {
             user_id: self.id.clone(),
             direction: direction.into(),
+            cursor: cursor.to_owned(),
+            limit,
         };
         let mut friends = self.world.friends.clone();
-        let answer = friends.list_friend_requests(request).await?;
-        Ok(answer.into_inner().requests)
+        let answer = friends.list_friend_requests(request).await?.into_inner();
+        Ok((answer.requests, answer.next_cursor))
     }
 }
 

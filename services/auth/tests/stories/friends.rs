@@ -22,6 +22,7 @@ on_both_engines!(
     only_the_sender_withdraws_and_only_while_it_waits,
     a_request_needs_somebody_else,
     pending_requests_are_listed_newest_first,
+    pending_requests_are_listed_to_the_last_page_by_page,
     a_friendship_ends_for_both_and_may_begin_again,
     friends_are_told_from_others,
 );
@@ -216,6 +217,45 @@ async fn pending_requests_are_listed_newest_first(world: World) {
     assert_eq!(received.collect::<Vec<_>>(), ["fay", "eve"]);
     let answer = ann.requests(RequestDirection::Unspecified).await;
     assert_eq!(wrong_fields(answer), ["type"]);
+}
+
+async fn pending_requests_are_listed_to_the_last_page_by_page(world: World) {
+    let ann = world.user("ann").await;
+    let names = ["bob", "cid", "dan", "eve", "fay"];
+    for name in names {
+        let other = world.user(name).await;
+        // Two at the same moment.
+        if name != "dan" {
+            world.clock.advance(Duration::from_millis(1));
+        }
+        other.ask(&ann).await.unwrap();
+    }
+    let received = RequestDirection::Received;
+    let all = ann.requests(received).await.unwrap();
+    assert_eq!(all.len(), 5);
+    let page = async |cursor: &str| {
+        let (page, next) = ann
+            .page_of_requests(received, cursor, Some(2))
+            .await
+            .unwrap();
+        (page, next.unwrap_or_default())
+    };
+    let (first, next) = page("").await;
+    assert_eq!(first, all[..2]);
+    // Whoever comes meanwhile is on the first page, and whoever goes moves nobody to another one.
+    world.clock.advance(Duration::from_millis(1));
+    world.user("gus").await.ask(&ann).await.unwrap();
+    ann.accept(&first[1].request_id).await.unwrap();
+    let (second, next) = page(&next).await;
+    assert_eq!(second, all[2..4]);
+    let (third, next) = page(&next).await;
+    assert_eq!((third.as_slice(), next.as_str()), (&all[4..], ""));
+    let sent = ann
+        .page_of_requests(RequestDirection::Sent, "", Some(1))
+        .await;
+    assert_eq!(sent.unwrap(), (vec![], None));
+    let answer = ann.page_of_requests(received, "nonsense", Some(101)).await;
+    assert_eq!(wrong_fields(answer), ["cursor", "limit"]);
 }
 
 async fn a_friendship_ends_for_both_and_may_begin_again(world: World) {

@@ -10,7 +10,9 @@ use tutti_proto::{
     friends::send_friend_request_request::Target,
 };
 
-use crate::common::{PASSWORD, World, assert_refused, on_both_engines, registration, wrong_fields};
+use crate::common::{
+    PASSWORD, Person, World, assert_refused, on_both_engines, registration, wrong_fields,
+};
 
 on_both_engines!(
     an_address_may_call_30_times_a_minute,
@@ -21,6 +23,8 @@ on_both_engines!(
     guesses_from_everywhere_are_limited_and_delay_nobody_where_they_have_been,
     a_limit_does_not_tell_which_names_are_one_account,
     ten_friend_requests_an_hour_whatever_comes_of_them,
+    an_address_asks_only_so_many_strangers_and_anybody_else,
+    an_address_registers_only_so_many_accounts,
 );
 
 async fn login_from(
@@ -146,6 +150,85 @@ async fn an_account_that_is_not_there_closes_as_well(world: World) {
         login_from(&world, "nobody", PASSWORD, "192.0.2.1").await,
         Duration::from_mins(15),
     );
+}
+
+async fn an_address_asks_only_so_many_strangers_and_anybody_else(world: World) {
+    let ann = world.user("ann").await;
+    let target = |person: &Person| Some(Target::ReceiverId(person.id.clone()));
+    let home = Some("2001:db8:0:1::1");
+    let (bob, cid, dan) = (
+        world.user("bob").await,
+        world.user("cid").await,
+        world.user("dan").await,
+    );
+    let (eve, fay, gus) = (
+        world.user("eve").await,
+        world.user("fay").await,
+        world.user("gus").await,
+    );
+    for sender in [&bob, &cid, &dan] {
+        sender.ask_from(home, target(&ann)).await.unwrap();
+    }
+    let hour = Duration::from_hours(1);
+    // One house has one /64.
+    let other_room = Some("2001:db8:0:1:ffff::2");
+    assert_limited(eve.ask_from(other_room, target(&ann)).await, hour);
+    assert_limited(
+        eve.ask_from(home, Some(Target::Username("nobody".to_owned())))
+            .await,
+        hour,
+    );
+    let next_door = Some("2001:db8:0:2::1");
+    eve.ask_from(next_door, target(&ann)).await.unwrap();
+    // Somebody who has asked already, and a friend's friend, are no strangers.
+    let answer = ann.ask_from(home, target(&eve)).await.unwrap();
+    assert!(answer.accepted_theirs);
+    eve.befriend(&fay).await;
+    fay.ask_from(home, target(&ann)).await.unwrap();
+    let again = fay.ask_from(home, target(&eve)).await;
+    assert_refused(again, Code::AlreadyExists, Reason::Conflict);
+    // A backend that names no address.
+    gus.ask(&ann).await.unwrap();
+    world.clock.advance(hour);
+    let answer = gus.ask_from(home, target(&bob)).await;
+    answer.unwrap();
+}
+
+async fn an_address_registers_only_so_many_accounts(world: World) {
+    let register = |username: &str, address: &str| {
+        world.register(RegisterRequest {
+            client_address: Some(address.to_owned()),
+            ..registration(username)
+        })
+    };
+    for (username, address) in [
+        ("ann", "2001:db8::1"),
+        ("bob", "2001:db8::2"),
+        ("cid", "2001:db8::3"),
+    ] {
+        register(username, address).await.unwrap();
+    }
+    // What makes no account does not count.
+    assert_refused(
+        register("ann", "2001:db8::4").await,
+        Code::AlreadyExists,
+        Reason::Conflict,
+    );
+    assert_eq!(
+        wrong_fields(register("_", "2001:db8::4").await),
+        ["username"]
+    );
+    register("dan", "2001:db8::4").await.unwrap();
+    let hour = Duration::from_hours(1);
+    assert_limited(register("eve", "2001:db8::5").await, hour);
+    register("eve", "2001:db8:0:1::5").await.unwrap();
+    register("fay", "192.0.2.1").await.unwrap();
+    world.register(registration("gus")).await.unwrap();
+    login_from(&world, "ann", PASSWORD, "2001:db8::1")
+        .await
+        .unwrap();
+    world.clock.advance(hour);
+    register("hal", "2001:db8::5").await.unwrap();
 }
 
 async fn a_hundred_wrong_passwords_at_once_are_ten(world: World) {

@@ -34,6 +34,12 @@ const CONNECTIONS: u32 = 20;
 const USER_JOINS: u32 = 30;
 const ROOM_RETURNS: u32 = 60;
 
+/// How many times what one user may ask strangers an address may, where no setting says so.
+const STRANGER_REQUESTS: u32 = 6;
+
+/// How many times what an address may try in a minute it may register in an hour, where no setting says so.
+const REGISTRATIONS: u32 = 10;
+
 /// Settings that are wrong: the variable's name, and what is the matter with it. Values are not
 /// repeated, since some are secret.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -285,6 +291,12 @@ impl RawSettings {
             "RATE_SOCKET_EVENTS_PER_MINUTE",
             &self.rate_socket_events_per_minute,
         );
+        let friend_requests_per_hour = wrong.count::<u32>(
+            "RATE_FRIEND_REQUESTS_PER_HOUR",
+            &self.rate_friend_requests_per_hour,
+        );
+        let auth_per_minute =
+            wrong.count::<u32>("RATE_AUTH_PER_MINUTE", &self.rate_auth_per_minute);
         let unless_free = |count: u32| {
             if socket_events_per_minute == 0 {
                 0
@@ -339,9 +351,11 @@ impl RawSettings {
                 .duration("FRIEND_REQUEST_COOLDOWN", &self.friend_request_cooldown),
             cleanup_interval: wrong.positive("CLEANUP_INTERVAL", &self.cleanup_interval),
             rates: Rates {
-                friend_requests_per_hour: wrong.count(
-                    "RATE_FRIEND_REQUESTS_PER_HOUR",
-                    &self.rate_friend_requests_per_hour,
+                friend_requests_per_hour,
+                stranger_requests_per_hour: wrong.count_or(
+                    "RATE_STRANGER_REQUESTS_PER_HOUR",
+                    self.rate_stranger_requests_per_hour.as_ref(),
+                    friend_requests_per_hour.saturating_mul(STRANGER_REQUESTS),
                 ),
                 room_creations_per_hour: wrong.count(
                     "RATE_ROOM_CREATIONS_PER_HOUR",
@@ -382,7 +396,12 @@ impl RawSettings {
                     self.rate_room_returns_per_minute.as_ref(),
                     unless_free(ROOM_RETURNS),
                 ),
-                auth_per_minute: wrong.count("RATE_AUTH_PER_MINUTE", &self.rate_auth_per_minute),
+                auth_per_minute,
+                registrations_per_hour: wrong.count_or(
+                    "RATE_REGISTRATIONS_PER_HOUR",
+                    self.rate_registrations_per_hour.as_ref(),
+                    auth_per_minute.saturating_mul(REGISTRATIONS),
+                ),
                 login_failures_per_15_minutes: wrong.count(
                     "RATE_LOGIN_FAILURES_PER_15_MINUTES",
                     &self.rate_login_failures_per_15_minutes,

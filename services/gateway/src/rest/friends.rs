@@ -18,12 +18,15 @@ use tutti_proto::{
 use super::{
     Answer, created, no_content, ok,
     problem::Problem,
-    request::{Caller, JsonObject, PathId, Query},
+    request::{Caller, ClientAddress, JsonObject, PathId, Query},
 };
 use crate::{Gateway, json};
 
 /// How many friends' presence the room service tells at once.
 const PRESENCES_AT_ONCE: usize = 1_000;
+
+/// How many requests a page has where the caller does not say.
+const REQUESTS_PER_PAGE: i32 = 50;
 
 pub(super) async fn search(
     State(gateway): State<Gateway>,
@@ -42,6 +45,7 @@ pub(super) async fn search(
 pub(super) async fn send_request(
     State(gateway): State<Gateway>,
     Caller(user_id): Caller,
+    ClientAddress(client_address): ClientAddress,
     body: JsonObject,
 ) -> Answer {
     let mut fields = body.fields();
@@ -59,6 +63,7 @@ pub(super) async fn send_request(
     let request = SendFriendRequestRequest {
         user_id,
         target: Some(target),
+        client_address: Some(client_address),
     };
     let answer = gateway
         .friends()
@@ -141,16 +146,25 @@ pub(super) async fn list_requests(
             )]));
         }
     };
+    let cursor = query.get("cursor").unwrap_or_default();
     let request = ListFriendRequestsRequest {
         user_id,
         direction: direction.into(),
+        cursor: cursor.to_owned(),
+        // Whoever asks for neither knows of no pages, and gets as many as ever.
+        limit: query
+            .integer("limit")?
+            .or((!cursor.is_empty()).then_some(REQUESTS_PER_PAGE)),
     };
     let answer = gateway
         .friends()
         .list_friend_requests(request)
         .await?
         .into_inner();
-    ok(json!({ "requests": answer.requests.iter().map(json::friend_request).collect::<Vec<_>>() }))
+    ok(json!({
+        "requests": answer.requests.iter().map(json::friend_request).collect::<Vec<_>>(),
+        "next_cursor": answer.next_cursor,
+    }))
 }
 
 /// Who they are is known to one service, where they are to another.

@@ -21,12 +21,12 @@ use crate::{
     domain::{
         event::AccountEvent,
         friends::{
-            Answered, AskRefusal, Asking, Between, Direction, Found, Friend, FriendRequest,
-            RequestRefusal, RequestStatus, Search,
+            Answered, AskRefusal, Asking, Between, Direction, END_OF_TIME, Found, Friend,
+            FriendRequest, RequestPage, RequestRefusal, RequestStatus, Search,
         },
     },
     store::{
-        AskOutcome, FriendStore, MAX_REQUESTS, NewRequest, StoreError,
+        AskOutcome, FriendStore, NewRequest, StoreError,
         rows::{FoundRow, FriendRow, RequestRow, all, id},
     },
 };
@@ -145,18 +145,34 @@ impl FriendStore for Queries {
         &self,
         user: UserId,
         direction: Direction,
+        page: RequestPage,
     ) -> Result<Vec<FriendRequest>, StoreError> {
         let statement = match direction {
             Direction::Sent => SENT_REQUESTS,
             Direction::Received => RECEIVED_REQUESTS,
         };
+        let (sent_at, id) = page.after.map_or((END_OF_TIME, String::new()), |(at, id)| {
+            (at, id.to_string())
+        });
         let rows = query_as::<Db, RequestRow>(statement)
             .bind(user.to_string())
-            .bind(MAX_REQUESTS)
+            .bind(sent_at.to_datetime())
+            .bind(id)
+            .bind(i64::from(page.limit) + 1)
             .fetch_all(&self.pool)
             .named("pending_requests")
             .await?;
         Ok(all(rows)?)
+    }
+
+    async fn are_acquainted(&self, user: UserId, other: UserId) -> Result<bool, StoreError> {
+        let found = query_scalar::<Db, i32>(ACQUAINTED)
+            .bind(user.to_string())
+            .bind(other.to_string())
+            .fetch_optional(&self.pool)
+            .named("are_acquainted")
+            .await?;
+        Ok(found.is_some())
     }
 
     async fn friends(&self, user: UserId) -> Result<Vec<Friend>, StoreError> {
@@ -247,16 +263,42 @@ const ONE_REQUEST: &str = requests_where!("WHERE request.id = $1");
 const SENT_REQUESTS: &str = requests_where!(
     "WHERE request.sender_id = $1
       AND request.status = 'pending'
+      AND (request.created_at, request.id) < ($2, $3)
     ORDER BY request.created_at DESC, request.id DESC
-    LIMIT $2"
+    LIMIT $4"
 );
 
 const RECEIVED_REQUESTS: &str = requests_where!(
     "WHERE request.receiver_id = $1
       AND request.status = 'pending'
+      AND (request.created_at, request.id) < ($2, $3)
     ORDER BY request.created_at DESC, request.id DESC
-    LIMIT $2"
+    LIMIT $4"
 );
+
+const ACQUAINTED: &str = "SELECT 1
+    WHERE EXISTS (
+        SELECT 1
+        FROM friend_requests
+        WHERE sender_id = $2
+          AND receiver_id = $1
+          AND status = 'pending'
+    )
+    OR EXISTS (
+        SELECT 1
+        FROM friendships
+        WHERE (user1_id = $1 AND user2_id = $2)
+           OR (user1_id = $2 AND user2_id = $1)
+    )
+    OR EXISTS (
+        SELECT 1
+        FROM friendships AS mine
+        JOIN friendships AS theirs ON
+            CASE WHEN theirs.user1_id = $2 THEN theirs.user2_id ELSE theirs.user1_id END
+          = CASE WHEN mine.user1_id = $1 THEN mine.user2_id ELSE mine.user1_id END
+        WHERE (mine.user1_id = $1 OR mine.user2_id = $1)
+          AND (theirs.user1_id = $2 OR theirs.user2_id = $2)
+    )";
 
 /// From here on, changes between the two come one after the other: what is read of them stays true.
 async fn lock_pair(connection: &mut Connection, a: UserId, b: UserId) -> Result<(), sqlx::Error> {
