@@ -154,6 +154,9 @@ for (const [name, start] of /** @type {const} */ ([['HAProxy', startHaproxy], ['
       assert.equal(json.headers.host, new URL(url).host, 'with the port, which is part of the origin');
       // With TRUSTED_PROXIES=1 the last one counts, and that is not the made-up one.
       assert.equal(json.headers['x-forwarded-for'].split(',').at(-1).trim(), '127.0.0.1');
+      // And whether it came over TLS, in the same way.
+      const { json: forwarded } = await ask(`${url}/x`, { headers: { 'x-forwarded-proto': 'https' } });
+      assert.deepEqual(forwarded.headers['x-forwarded-proto'].split(/, */), ['https', 'http']);
       assert.equal((await ask(`${url}/socket.io/?EIO=4&transport=websocket`, { headers: UPGRADE })).status, 101);
     });
 

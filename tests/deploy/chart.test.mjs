@@ -272,6 +272,14 @@ void test('the parts find each other by the names of their Services', async () =
   assert.equal(url('gateway', 'ROOM_URL'), `http://${host('room')}:50052`);
 });
 
+void test('gateways know where people open them', async () => {
+  const url = async (/** @type {any} */ values) => envOf((await render('ci/small-values.yaml', values)).one('Deployment', 'gateway')).get('PUBLIC_URL');
+  assert.equal(await url({}), 'https://tutti.example');
+  assert.equal(await url({ ingress: { tlsSecret: '' } }), 'http://tutti.example');
+  assert.equal(await url({ publicUrl: 'https://music.example' }), 'https://music.example');
+  assert.equal(await url({ ingress: { enabled: false } }), undefined);
+});
+
 void test('TLS between the parts: files of the Secret, and https', async () => {
   const rendered = await render('ci/large-values.yaml');
   for (const role of ROLES) {

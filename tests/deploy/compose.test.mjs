@@ -181,4 +181,5 @@ void test('the balancer asks every gateway there is', () => {
   assert.equal(environment.GATEWAYS_DNS, 'gateway:8000');
   assert.ok(volumes[0].startsWith('./haproxy/haproxy.cfg:'));
   assert.equal(services.gateway.environment.TRUSTED_PROXIES, '${TRUSTED_PROXIES:-1}');
+  assert.equal(services.gateway.environment.PUBLIC_URL, '${PUBLIC_URL:-}');
 });

@@ -48,6 +48,7 @@ fn forwarded_scheme(headers: &HeaderMap, trusted: usize) -> Option<&str> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
         .map(str::trim)
+        .filter(|scheme| !scheme.is_empty())
         .collect::<Vec<_>>();
     let last = schemes.len().checked_sub(1)?;
     schemes.into_iter().rev().nth(nth.min(last))

@@ -108,3 +108,12 @@ capabilities:
 {{- $drain := ternary (int .root.Values.drainSeconds) 0 (eq .role "gateway") -}}
 {{- add (int $values.preStopSeconds) $drain 10 -}}
 {{- end -}}
+
+{{/* Where people open it, as far as that is known. */}}
+{{- define "tutti.publicUrl" -}}
+{{- if .Values.publicUrl }}
+{{- .Values.publicUrl }}
+{{- else if .Values.ingress.enabled }}
+{{- printf "%s://%s" (ternary "http" "https" (empty .Values.ingress.tlsSecret)) .Values.ingress.host }}
+{{- end }}
+{{- end -}}
