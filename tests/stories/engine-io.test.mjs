@@ -208,6 +208,7 @@ stories('messages of Engine.IO', () => {
     const [{ packets }] = await Promise.all([poll, session.say('1')]);
     assert.deepEqual(packets, ['6']);
     await isOver(session);
+    assert.equal((await session.poll()).status, 400);
     const { client } = await open();
     client.say('1');
     await client.end();

@@ -302,6 +302,17 @@ impl Line {
         self.end(&mut state);
     }
 
+    /// The client says that it goes. The poll that it had sent before is answered with nothing, though it may come a little
+    /// later than that word.
+    pub(super) fn has_left(&self) {
+        let mut state = self.state();
+        if !state.is_closed {
+            state.outbox.clear();
+            let _ = self.put(&mut state, &Bytes::from_static(NOOP));
+        }
+        self.end(&mut state);
+    }
+
     fn end(&self, state: &mut State) {
         state.is_closed = true;
         self.changed.notify_one();

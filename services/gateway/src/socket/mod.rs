@@ -159,7 +159,11 @@ async fn answer(sessions: &Arc<Sessions>, mut request: Request) -> Response {
             return polling::open(sessions, query, permit);
         }
         Asked::Socket => return websocket::upgrade(sessions, None, query, &mut request),
-        Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid) => sessions.find(sid),
+        Asked::Poll(sid) => sessions.find(sid),
+        // What is said last can still be polled for; nothing else is done with a session that is over.
+        Asked::Post(sid) | Asked::Upgrade(sid) => {
+            sessions.find(sid).filter(|line| !line.is_closed())
+        }
     };
     let Some(line) = line else {
         return Refusal::UnknownSession.response();

@@ -295,7 +295,7 @@ pub(super) async fn post(sessions: &Arc<Sessions>, line: &Arc<Line>, request: Re
                 line.keeper.notify_one();
             }
             Word::Bye => {
-                line.abandon();
+                line.has_left();
                 break;
             }
             Word::Wrong => return post.refuse(status_only(StatusCode::BAD_REQUEST)),
