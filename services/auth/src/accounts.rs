@@ -204,6 +204,8 @@ impl Accounts {
             Allowed::Yes => None,
             Allowed::RightOnesOnly(wait) => Some(wait),
             Allowed::NoAndSlowly(wait) => {
+                // Nothing is counted, so nobody has to wait for it.
+                drop(guess);
                 self.passwords.verify(password, None, client).await?;
                 return Err(wait.into());
             }

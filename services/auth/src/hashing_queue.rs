@@ -179,11 +179,14 @@ mod tests {
     async fn those_who_have_gone_are_passed_over_and_leave_room() {
         let queue = HashingQueue::new(1);
         let busy = queue.wait("flood").await.unwrap();
-        for _ in 0..3 * MAX_WAITING {
+        for _ in 0..2 * MAX_WAITING + 7 {
             drop(waiting(&queue, "flood").await);
         }
+        let still_there = waiting(&queue, "flood").await;
         let ann = waiting(&queue, "ann").await;
         drop(busy);
+        // Those before it cost it no turn.
+        drop(still_there.now_or_never().unwrap());
         let slot = ann.now_or_never().unwrap();
         // Gone after the slot was given to it, and before it took it.
         let late = waiting(&queue, "flood").await;

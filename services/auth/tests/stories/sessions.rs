@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tonic::Code;
 use tutti_common::{clock::Clock as _, status::Reason};
-use tutti_proto::auth::{LogoutRequest, SessionEnded, watch_accounts_response::Event};
+use tutti_proto::auth::{
+    LoginRequest, LogoutRequest, SessionEnded, watch_accounts_response::Event,
+};
 
 use crate::common::{PASSWORD, World, assert_refused, id_of, on_both_engines, registration};
 
@@ -18,6 +20,7 @@ on_both_engines!(
     nonsense_is_no_refresh_token,
     logging_out_ends_one_session_and_can_be_repeated,
     dead_tokens_are_swept_until_the_end,
+    a_network_is_forgotten_90_days_after_the_last_session_there,
 );
 
 /// For how long a lost answer can be asked for again.
@@ -208,5 +211,45 @@ async fn dead_tokens_are_swept_until_the_end(world: World) {
     world.refresh(&session.refresh_token).await.unwrap();
     world.shutdown.begin();
     assert_eq!(watch.next().await, None);
+    assert!(world.shutdown.finish(Duration::from_secs(5)).await);
+}
+
+async fn a_network_is_forgotten_90_days_after_the_last_session_there(world: World) {
+    world.user("ann").await;
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let login_at = async |address: &str| {
+        let request = LoginRequest {
+            login: "ann".to_owned(),
+            password: PASSWORD.to_owned(),
+            client_address: Some(address.to_owned()),
+        };
+        world.auth.clone().login(request).await.unwrap();
+    };
+    let networks = "SELECT count(*) FROM known_networks";
+    assert_eq!(world.count(networks).await, 0, "she did not say where");
+    for address in ["192.0.2.1", "2001:db8::1", "2001:db8::2"] {
+        login_at(address).await;
+    }
+    assert_eq!(world.count(networks).await, 2);
+    world.clock.advance(days(60));
+    login_at("192.0.2.1").await;
+    world
+        .shutdown
+        .spawn(world.service.clone().run(world.shutdown.clone()));
+    world.clock.advance(days(30));
+    while world.count(networks).await > 1 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(days(59));
+    login_at("2001:db8::3").await;
+    assert_eq!(
+        world.count(networks).await,
+        2,
+        "the other one is still known"
+    );
+    world.clock.advance(days(1));
+    while world.count(networks).await > 1 {
+        tokio::task::yield_now().await;
+    }
     assert!(world.shutdown.finish(Duration::from_secs(5)).await);
 }

@@ -200,7 +200,8 @@ mod tests {
         assert_eq!(said.recv().await, Some("begun"));
         assert!(said.try_recv().is_err(), "somebody waits");
         drop(call);
-        assert_eq!(said.recv().await, Some("finished"));
+        let finished = tokio::time::timeout(Duration::from_secs(30), said.recv());
+        assert_eq!(finished.await, Ok(Some("finished")));
         assert!(shutdown.finish(Duration::from_secs(5)).await);
     }
 }
