@@ -228,6 +228,7 @@ fn tutti(means: &Means, folder: &Path, key_file: &Path) -> Command {
         .env("JWT_PRIVATE_KEY_FILE", key_file)
         // As long as the tokens that are made here: longer ones are refused.
         .env("ACCESS_TOKEN_TTL", "2h")
+        .env("CONNECTIONS_PER_ADDRESS", "0")
         .env("RATE_ROOM_CREATIONS_PER_HOUR", "0")
         .env("RATE_SOCKET_EVENTS_PER_MINUTE", "0")
         .env("RATE_SOCKET_PINGS_PER_MINUTE", "0")
