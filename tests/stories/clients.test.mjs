@@ -1,10 +1,11 @@
 // Other people's Socket.IO clients, as bots have them: python-socketio and rust_socketio, over each transport and from the
-// one to the other.
+// one to the other. And the reference client behind something that cuts WebSockets.
 
 import assert from 'node:assert/strict';
-import { cast, createRoom } from '../support/api.mjs';
+import { cast, connect, createRoom } from '../support/api.mjs';
 import { Bot } from '../support/bot.mjs';
 import { isAccepted, isRefused } from '../support/expect.mjs';
+import { openMiddlebox } from '../support/middlebox.mjs';
 import { enter, playing, SONG } from '../support/scene.mjs';
 import { unlimited } from '../support/server.mjs';
 import { serve, stories, story } from '../support/story.mjs';
@@ -57,3 +58,28 @@ for (const library of /** @type {const} */ (['python-socketio', 'rust_socketio']
     }
   });
 }
+
+stories('socket.io-client', () => {
+  story('where WebSockets are cut it stays with long-polling', async () => {
+    const middlebox = await openMiddlebox(Number(new URL(tutti.url).port));
+    try {
+      const [ann] = await cast(tutti.url, 'ann');
+      let upgrades = 0;
+      ann.url = middlebox.url;
+      const connection = await connect(ann, {
+        transports: ['polling', 'websocket'],
+        first: ({ socket }) => socket.io.once('open', () => socket.io.engine.once('upgradeError', () => (upgrades += 1))),
+      });
+      // Until the probe has died, and a while longer.
+      while (upgrades === 0) isAccepted(await connection.emit('ping', {}));
+      for (let ping = 0; ping < 20; ping++) isAccepted(await connection.emit('ping', {}));
+      assert.equal(middlebox.cuts, 1);
+      assert.equal(connection.socket.connected, true);
+      assert.equal(connection.socket.io.engine.transport.name, 'polling');
+      assert.equal(connection.log.filter(({ event }) => event === 'connected').length, 1);
+      connection.close();
+    } finally {
+      middlebox.close();
+    }
+  });
+});
