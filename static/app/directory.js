@@ -1,6 +1,7 @@
+import { RequestList } from './request-list.js';
+
 /**
  * @typedef {import('../core/types.js').Friend} Friend
- * @typedef {import('../core/types.js').FriendRequest} FriendRequest
  * @typedef {import('../core/types.js').Room} Room
  * @typedef {import('../friend-room-client.js').FriendRoomClient} Client
  */
@@ -14,10 +15,6 @@ const POLL_MS = 5000;
 export class Directory {
   /** @type {Friend[]} */
   friends = [];
-  /** @type {FriendRequest[]} */
-  received = [];
-  /** @type {FriendRequest[]} */
-  sent = [];
   /** Rooms this user is in. @type {Room[]} */
   own = [];
   /** Rooms of friends, open to this user. @type {Room[]} */
@@ -34,6 +31,8 @@ export class Directory {
    */
   constructor(client, onChange, onError) {
     this.client = client;
+    this.received = new RequestList((cursor) => client.getFriendRequestPage('received', { cursor }));
+    this.sent = new RequestList((cursor) => client.getFriendRequestPage('sent', { cursor }));
     this.onChange = onChange;
     this.onError = onError;
     this.visible = () => { if (!document.hidden) void this.refresh(); };
@@ -53,18 +52,25 @@ export class Directory {
     clearTimeout(this.#timer);
     try {
       const [friends, received, sent, own] = await Promise.all([
-        this.client.getFriends(), this.client.getFriendRequests('received'),
-        this.client.getFriendRequests('sent'), this.client.getRooms(),
+        this.client.getFriends(), this.received.look(), this.sent.look(), this.client.getRooms(),
       ]);
       const open = await this.#roomsOf(friends, own);
       // A later look has started, and knows better.
       if (turn !== this.#turn) return;
-      Object.assign(this, { friends, received, sent, own, open });
+      this.received.keep(received);
+      this.sent.keep(sent);
+      Object.assign(this, { friends, own, open });
       this.onChange();
     } catch (error) {
       if (turn === this.#turn) this.onError(error);
     }
     if (turn === this.#turn) this.#timer = setTimeout(() => this.#poll(), POLL_MS);
+  }
+
+  /** Shows more requests of one direction. @param {'received' | 'sent'} type */
+  async moreRequests(type) {
+    await this[type].more();
+    this.onChange();
   }
 
   #poll() {

@@ -515,7 +515,7 @@ export class LoggedIn {
     const invited = this.invitation && this.directory.room(this.invitation.roomId);
     if (invited && this.invitation?.found(invited)) tell(`You can go into ${isolated(this.#titleOf(invited))} now.`);
     // These are called what they are called now.
-    this.names.learn([this.client.user, ...friends, ...received.map(({ sender }) => sender), ...sent.map(({ receiver }) => receiver)]);
+    this.names.learn([this.client.user, ...friends, ...received.requests.map(({ sender }) => sender), ...sent.requests.map(({ receiver }) => receiver)]);
     this.#show();
   }
 
@@ -532,7 +532,7 @@ export class LoggedIn {
     const currentRoom = client.roomId;
     this.room.element.hidden = this.place !== 'room';
     this.shell.update({
-      place: this.place, username, requests: directory.received.length, connection: this.refusal ? 'Not connected' : this.connection, refusal: this.refusal,
+      place: this.place, username, requests: directory.received.requests.length, moreRequests: directory.received.hasMore, connection: this.refusal ? 'Not connected' : this.connection, refusal: this.refusal,
       room: room && { title: roomTitle(room, nameOf), song: music.song, playing: music.playing },
     });
     // Of the room one is in, more is known than the last look at all of them has shown.

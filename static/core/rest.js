@@ -97,9 +97,21 @@ export class RestApi {
     return this.#call('DELETE', `/friends/requests/${encodeURIComponent(requestId)}`);
   }
 
-  /** @param {'sent' | 'received'} type @returns {Promise<T.FriendRequest[]>} The pending ones, newest first. */
+  /** @param {'sent' | 'received'} type @returns {Promise<T.FriendRequest[]>} The pending ones, newest first, 1 000 at most. */
   async getFriendRequests(type) {
     return (await this.#call('GET', `/friends/requests?${new URLSearchParams({ type })}`)).requests;
+  }
+
+  /**
+   * All pending requests, a page at a time.
+   *
+   * @param {'sent' | 'received'} type
+   * @param {{ cursor?: string, limit?: number }} [options] `limit`: 1 to 100.
+   * @returns {Promise<{ requests: T.FriendRequest[], next_cursor: string | null }>} Newest first.
+   */
+  async getFriendRequestPage(type, { cursor = '', limit = 50 } = {}) {
+    const { requests, next_cursor = null } = await this.#call('GET', `/friends/requests?${new URLSearchParams({ type, cursor, limit: String(limit) })}`);
+    return { requests, next_cursor };
   }
 
   /** @returns {Promise<T.Friend[]>} */

@@ -16,14 +16,17 @@ import { isolated, setUserText, withUserText } from './user-text.js';
  * @property {(request: FriendRequest) => Promise<void>} accept
  * @property {(request: FriendRequest) => Promise<void>} reject
  * @property {(request: FriendRequest) => Promise<void>} withdraw
+ * @property {(type: 'received' | 'sent') => Promise<void>} more shows more requests
  * @property {(friend: Friend) => Promise<void>} remove
  * @property {(roomId: string) => Promise<void>} join
  * @property {(error: unknown) => void} fail
  *
+ * @typedef {{ requests: FriendRequest[], hasMore: boolean }} Requests pending ones, newest first, and whether there are others
+ *
  * @typedef {object} FriendsShown
  * @property {Friend[]} friends
- * @property {FriendRequest[]} received
- * @property {FriendRequest[]} sent
+ * @property {Requests} received
+ * @property {Requests} sent
  * @property {(roomId: string) => string} roomName
  * @property {string | null} currentRoom
  */
@@ -33,11 +36,12 @@ const TYPING_MS = 250;
 /** @param {FriendActions} actions */
 export function friendsView(actions) {
   /** @type {FriendsShown} */
-  let shown = { friends: [], received: [], sent: [], roomName: () => 'a room', currentRoom: null };
+  let shown = { friends: [], received: { requests: [], hasMore: false }, sent: { requests: [], hasMore: false }, roomName: () => 'a room', currentRoom: null };
   const search = searchBox(actions, () => shown);
-  const received = section('Asking to be friends', 'requests-received');
+  const received = section('Asking to be friends', 'requests-received', { more: () => actions.more('received'), fail: actions.fail },
+    'Is somebody missing? Search for their username above: whoever asked you can be accepted there as well.');
   const friends = section('Friends', 'friends-list');
-  const sent = section('Waiting for an answer', 'requests-sent');
+  const sent = section('Waiting for an answer', 'requests-sent', { more: () => actions.more('sent'), fail: actions.fail });
   const lonely = h('div', { class: 'empty', testid: 'friends-empty', hidden: true },
     h('span', { class: 'places', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')),
     h('p', {}, 'Just you, so far. Search for a friend’s username above: music is better shared.'));
@@ -49,13 +53,13 @@ export function friendsView(actions) {
     update(next) {
       shown = next;
       const ordered = [...next.friends].sort(byPresence);
-      received.show(next.received.length);
-      sent.show(next.sent.length);
+      received.show(next.received.requests.length, next.received.hasMore);
+      sent.show(next.sent.requests.length, next.sent.hasMore);
       friends.show(next.friends.length);
-      lonely.hidden = next.friends.length + next.received.length + next.sent.length > 0;
-      keyed(received.list, next.received, (request) => request.request_id, (request) => requestRow(request, actions));
+      lonely.hidden = next.friends.length + next.received.requests.length + next.sent.requests.length > 0;
+      keyed(received.list, next.received.requests, (request) => request.request_id, (request) => requestRow(request, actions));
       keyed(friends.list, ordered, (friend) => friend.user_id, (friend) => friendRow(friend, actions, () => shown));
-      keyed(sent.list, next.sent, (request) => request.request_id, (request) => sentRow(request, actions));
+      keyed(sent.list, next.sent.requests, (request) => request.request_id, (request) => sentRow(request, actions));
       search.refresh();
     },
     focus() { search.focus(); },
@@ -68,17 +72,26 @@ function byPresence(a, b) {
   return rank(a) - rank(b) || a.username.localeCompare(b.username);
 }
 
-/** @param {string} title @param {string} testid */
-function section(title, testid) {
+/**
+ * @param {string} title
+ * @param {string} testid
+ * @param {{more: () => Promise<void>, fail: (error: unknown) => void}} [actions] where there may be more than are shown
+ * @param {string} [hint] said then
+ */
+function section(title, testid, actions, hint = '') {
   const count = h('span', { class: 'count' });
   const list = h('ul', { class: 'people-list', testid });
-  const element = h('div', { class: 'section' }, h('h2', {}, title, ' ', count), list);
+  const more = h('button', { class: 'button small', type: 'button', testid: `${testid}-more` }, 'Show more');
+  const rest = h('p', { class: 'row soft', hidden: true }, hint ? h('span', {}, hint) : null, more);
+  if (actions) more.addEventListener('click', () => busy(more, actions.more, actions.fail));
+  const element = h('div', { class: 'section' }, h('h2', {}, title, ' ', count), list, rest);
   return {
     element, list,
-    /** @param {number} size */
-    show(size) {
+    /** @param {number} size @param {boolean} [hasMore] */
+    show(size, hasMore = false) {
       element.hidden = size === 0;
-      setText(count, size ? String(size) : '');
+      rest.hidden = !hasMore;
+      setText(count, size ? `${size}${hasMore ? '+' : ''}` : '');
     },
   };
 }
@@ -144,10 +157,13 @@ function searchBox(actions, shown) {
 }
 
 /** @param {FoundUser} user @param {FriendsShown} shown @returns {FoundUser['relationship']} */
-function relationOf({ user_id: id }, { friends, received, sent }) {
+function relationOf({ user_id: id, relationship }, { friends, received, sent }) {
   if (friends.some((friend) => friend.user_id === id)) return 'friend';
-  if (received.some(({ sender }) => sender.user_id === id)) return 'request_received';
-  if (sent.some(({ receiver }) => receiver.user_id === id)) return 'request_sent';
+  if (received.requests.some(({ sender }) => sender.user_id === id)) return 'request_received';
+  if (sent.requests.some(({ receiver }) => receiver.user_id === id)) return 'request_sent';
+  // Of requests that are not shown, only the search knows.
+  if (relationship === 'request_received' && received.hasMore) return relationship;
+  if (relationship === 'request_sent' && sent.hasMore) return relationship;
   return 'none';
 }
 
@@ -159,7 +175,7 @@ function resultRow(first, actions, shown, again) {
   const state = h('span', { class: 'soft', testid: 'relationship' });
   const button = h('button', { class: 'button small', type: 'button', testid: 'send-request' });
   button.addEventListener('click', () => busy(button, async () => {
-    const request = shown().received.find(({ sender }) => sender.user_id === user.user_id);
+    const request = shown().received.requests.find(({ sender }) => sender.user_id === user.user_id);
     if (user.relationship === 'request_received' && request) await actions.accept(request);
     else await actions.ask(user);
     await again();

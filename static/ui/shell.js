@@ -17,6 +17,7 @@ import { isolated, setUserText } from './user-text.js';
  * @property {Place} place
  * @property {string} username
  * @property {number} requests
+ * @property {boolean} moreRequests whether there are more of them
  * @property {string} connection words while it is not good, otherwise empty
  * @property {string} refusal why there will be none until somebody changes something, otherwise empty
  * @property {{title: string, song: Song | null, playing: boolean} | null} room the one this user is in
@@ -87,8 +88,9 @@ export function shell(actions, pages) {
         else link.removeAttribute('aria-current');
       }
       badge.hidden = !next.requests;
-      setText(badge, String(next.requests));
-      friends.setAttribute('aria-label', next.requests ? `Friends, ${next.requests} asking` : 'Friends');
+      const requests = `${next.requests}${next.moreRequests ? '+' : ''}`;
+      setText(badge, requests);
+      friends.setAttribute('aria-label', next.requests ? `Friends, ${requests} asking` : 'Friends');
       picture.update(next.username || '?');
       setUserText(name, next.username);
       me.setAttribute('aria-label', `Your account, ${isolated(next.username)}`);

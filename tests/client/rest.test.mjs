@@ -122,6 +122,7 @@ test('every call goes where the contract says', limits, async (t) => {
     ['POST /api/v1/friends/reject', () => client.rejectFriendRequest('freq_1'), answer, { request_id: 'freq_1' }],
     ['DELETE /api/v1/friends/requests/freq_1', () => client.withdrawFriendRequest('freq_1'), null],
     ['GET /api/v1/friends/requests', () => client.getFriendRequests('sent'), ['q'], undefined, '?type=sent'],
+    ['GET /api/v1/friends/requests', () => client.getFriendRequestPage('received', { cursor: 'a b', limit: 7 }), { requests: ['q'], next_cursor: null }, undefined, '?type=received&cursor=a+b&limit=7'],
     ['GET /api/v1/friends', () => client.getFriends(), ['f']],
     ['DELETE /api/v1/friends/user_bob', () => client.removeFriend('user_bob'), null],
     ['POST /api/v1/rooms/create', () => client.createRoom('Mine', true, { maxParticipants: 9 }), answer, { name: 'Mine', is_friends_only: true, max_participants: 9 }],

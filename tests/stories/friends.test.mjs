@@ -253,6 +253,31 @@ stories('friend requests', () => {
     assert.equal((await request(ann, ben)).status, 201);
   });
 
+  story('requests come in pages to the last, and all at once for those who know of no pages', async () => {
+    const [ann, ...senders] = await cast(url, 'ann', 'ben', 'cat', 'dan', 'eve', 'fay');
+    for (const sender of senders) await ask(sender, ann);
+    const page = async (/** @type {string} */ query) => {
+      const answer = await ann.get(`/api/v1/friends/requests?type=received${query}`);
+      assert.equal(answer.status, 200, answer.text);
+      return answer.body;
+    };
+    const all = await page('');
+    assert.equal(all.requests.length, 5);
+    assert.equal(all.next_cursor, null);
+    const seen = [];
+    let cursor = '';
+    for (let pages = 1; pages <= 3; pages++) {
+      const { requests: some, next_cursor: next } = await page(`&limit=2&cursor=${encodeURIComponent(cursor)}`);
+      seen.push(...some);
+      assert.equal(next === null, pages === 3);
+      cursor = next;
+    }
+    assert.deepEqual(seen, all.requests);
+    for (const [query, field] of [['limit=0', 'limit'], ['limit=101', 'limit'], ['cursor=nonsense', 'cursor']]) {
+      isProblem(await ann.get(`/api/v1/friends/requests?type=received&${query}`), 422, 'INVALID_REQUEST', [field]);
+    }
+  });
+
   story('a type of requests that does not exist is refused', async () => {
     const ann = await register(url, 'ann');
     const answer = await ann.get('/api/v1/friends/requests?type=sideways');
