@@ -127,10 +127,10 @@ stories('limits of REST', () => {
 
   story('guesses from everywhere are limited, and delay nobody where they have been', async () => {
     const ann = await register(limited.url, 'ann');
-    const login = (/** @type {string} */ name, /** @type {string} */ password, /** @type {string} [address] */ address) =>
+    const login = (/** @type {string} */ name, /** @type {string} */ password, address = '') =>
       api(limited.url)('POST', '/api/v1/auth/login', {
         body: { login: name, password },
-        headers: address === undefined ? {} : { 'x-forwarded-for': address },
+        headers: address ? { 'x-forwarded-for': address } : {},
       });
     // Twice as many as from one network, from each of eight groups of networks; of a login that nobody has, too.
     for (const name of [ann.username, `nobody-${ann.username}`.slice(0, 30)]) {

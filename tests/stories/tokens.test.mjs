@@ -187,8 +187,8 @@ stories('access tokens', () => {
     const ben = await register(url, 'ben');
     const status = (/** @type {string[]} */ authorization) =>
       new Promise((resolve, reject) => {
-        const request = http.get(`${url}/api/v1/auth/me`, { headers: { authorization } });
-        request.once('response', (answer) => resolve(answer.resume().statusCode)).once('error', reject);
+        const request = http.request(`${url}/api/v1/auth/me`).setHeader('authorization', authorization);
+        request.once('response', (answer) => resolve(answer.resume().statusCode)).once('error', reject).end();
       });
     const [first, second] = [`Bearer ${ann.token}`, `Bearer ${ben.token}`];
     assert.equal(await status([first]), 200);
