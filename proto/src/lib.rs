@@ -1,12 +1,15 @@
 //! The gRPC surface between Tutti's parts, and to other backends: generated messages, clients and
 //! servers, and the conversions that every part needs.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use prost::Message as _;
 use prost_types::{
     FileDescriptorSet, MethodOptions,
-    method_options::IdempotencyLevel::{Idempotent, NoSideEffects},
+    method_options::IdempotencyLevel::{self, IdempotencyUnknown, Idempotent, NoSideEffects},
 };
 
 #[allow(
@@ -51,32 +54,51 @@ const HEALTH: &str = "/grpc.health.v1.Health/Check";
 /// `/tutti.rooms.v1.RoomService/GetRoom`.
 #[must_use]
 pub fn is_idempotent(path: &str) -> bool {
-    static IDEMPOTENT: LazyLock<HashSet<String>> = LazyLock::new(idempotent_calls);
-    path == HEALTH || IDEMPOTENT.contains(path)
+    path == HEALTH || matches!(level(path), Some(NoSideEffects | Idempotent))
 }
 
-fn idempotent_calls() -> HashSet<String> {
+/// Whether a call only reads, as the .proto files say.
+#[must_use]
+pub fn is_read(path: &str) -> bool {
+    level(path) == Some(NoSideEffects)
+}
+
+/// The areas that the packages of our .proto files are named after: `tutti.rooms.v1` is about `rooms`.
+#[must_use]
+pub fn areas() -> BTreeSet<&'static str> {
+    METHODS.keys().filter_map(|path| area(path)).collect()
+}
+
+/// What a call is about: `/tutti.rooms.v1.RoomService/GetRoom` is about `rooms`.
+#[must_use]
+pub fn area(path: &str) -> Option<&str> {
+    let (area, _) = path.strip_prefix("/tutti.")?.split_once('.')?;
+    Some(area)
+}
+
+fn level(path: &str) -> Option<IdempotencyLevel> {
+    METHODS.get(path).copied()
+}
+
+/// Every method of the .proto files, by its path.
+static METHODS: LazyLock<HashMap<String, IdempotencyLevel>> = LazyLock::new(|| {
     // The build wrote them; a test reads them.
     let files = FileDescriptorSet::decode(DESCRIPTORS)
         .unwrap_or_default()
         .file;
-    let mut calls = HashSet::new();
+    let mut methods = HashMap::new();
     for file in &files {
         for service in &file.service {
             for method in &service.method {
-                let level = method
-                    .options
-                    .as_ref()
-                    .map(MethodOptions::idempotency_level);
-                if matches!(level, Some(NoSideEffects | Idempotent)) {
-                    let (package, service) = (file.package(), service.name());
-                    calls.insert(format!("/{package}.{service}/{}", method.name()));
-                }
+                let options = method.options.as_ref();
+                let level = options.map_or(IdempotencyUnknown, MethodOptions::idempotency_level);
+                let (package, service) = (file.package(), service.name());
+                methods.insert(format!("/{package}.{service}/{}", method.name()), level);
             }
         }
     }
-    calls
-}
+    methods
+});
 
 /// Unix milliseconds as a protobuf timestamp.
 #[must_use]
@@ -99,7 +121,18 @@ pub fn unix_ms(timestamp: &prost_types::Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_idempotent, timestamp, unix_ms};
+    use super::{area, areas, is_idempotent, is_read, timestamp, unix_ms};
+
+    #[test]
+    fn what_a_call_is_about_and_whether_it_reads_is_in_the_proto_files() {
+        assert_eq!(Vec::from_iter(areas()), ["auth", "friends", "rooms"]);
+        assert_eq!(area("/tutti.rooms.v1.RoomService/GetRoom"), Some("rooms"));
+        assert_eq!(area("/grpc.health.v1.Health/Check"), None);
+        assert!(is_read("/tutti.rooms.v1.RoomService/WatchRoom"));
+        for call in ["JoinRoom", "SyncState", "Unheard"] {
+            assert!(!is_read(&format!("/tutti.rooms.v1.RoomService/{call}")));
+        }
+    }
 
     #[test]
     fn what_may_be_done_twice_is_in_the_proto_files() {

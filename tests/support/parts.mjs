@@ -9,7 +9,8 @@ import { eventually } from './eventually.mjs';
 import { runTutti, startTutti, temporaryFolder } from './server.mjs';
 
 /** The keys by which the parts, and an operator, name themselves. */
-export const SERVICE_KEYS = 'gateway:gateway-key-1,room:room-key-1,ops:ops-key-1';
+// The parts' keys may do what those of deploy/make-secrets may.
+export const SERVICE_KEYS = 'gateway(auth+friends+rooms):gateway-key-1,room(auth.read+friends.read):room-key-1,ops:ops-key-1';
 
 /**
  * @param {string} folder

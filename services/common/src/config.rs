@@ -104,7 +104,8 @@ pub struct RawSettings {
     /// Serve only callers with a certificate that these signed [default: any caller with a service key]
     #[arg(long, env, global = true, value_name = "FILE")]
     pub grpc_tls_client_ca_file: Option<String>,
-    /// The keys by which services name themselves, name:key,name:key [default: made at each start when standalone]
+    /// The keys by which services name themselves, name:key,name:key; name(rooms.read+friends):key may make these calls
+    /// only [default: made at each start when standalone]
     #[arg(long, env, global = true, hide_env_values = true, value_name = "KEYS")]
     pub service_keys: Option<String>,
     /// Where /metrics, /healthz and /readyz of this process are [default: 127.0.0.1:9090]

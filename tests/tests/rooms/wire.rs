@@ -17,12 +17,14 @@ use tutti_common::{
     status::Reason,
 };
 use tutti_proto::rooms::{
-    GetRoomRequest, WatchRoomRequest, room_event::Event, room_service_client::RoomServiceClient,
+    CloseRoomRequest, GetRoomRequest, WatchRoomRequest, room_event::Event,
+    room_service_client::RoomServiceClient,
 };
 use tutti_tests::{TestApp, on_both_engines, refused};
 
 on_both_engines! {
     a_key_is_needed_for_rooms,
+    a_key_does_only_what_its_scopes_say,
     health_and_reflection_need_no_key,
     a_room_is_watched_over_tcp,
     the_example_hears_what_happens,
@@ -42,7 +44,10 @@ async fn serve(app: &TestApp) -> Transport {
 async fn serve_at(app: &TestApp) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
-    let keys = ServiceKeys::parse("gateway:old-secret,gateway:new-secret,ops:ops-secret").unwrap();
+    let keys = ServiceKeys::parse(
+        "gateway:old-secret,gateway:new-secret,ops:ops-secret,reader(rooms.read):reader-secret",
+    )
+    .unwrap();
     let guard = GuardLayer::new(keys, app.clock.clone(), app.shutdown());
     let (routes, _health) =
         rpc::with_reflection_and_health(app.room_routes(), tutti_room::SERVICES)
@@ -82,6 +87,39 @@ async fn a_key_is_needed_for_rooms(database: Database) {
         let caller = rpc::as_caller(transport.clone(), &Secret::new(right), app.clock.clone());
         assert_eq!(see(caller).await.unwrap().host_id, ann.id);
     }
+    assert!(
+        app.shutdown()
+            .finish(std::time::Duration::from_secs(20))
+            .await
+    );
+}
+
+async fn a_key_does_only_what_its_scopes_say(database: Database) {
+    let app = TestApp::start(&database).await;
+    let ann = app.user("ann").await;
+    let room_id = ann.create_room().await;
+    let transport = serve(&app).await;
+    let with = |key| {
+        let transport = transport.clone();
+        RoomServiceClient::new(rpc::as_caller(
+            transport,
+            &Secret::new(key),
+            app.clock.clone(),
+        ))
+    };
+    let look = GetRoomRequest {
+        user_id: ann.id.clone(),
+        room_id: room_id.clone(),
+    };
+    let close = CloseRoomRequest {
+        user_id: Some(ann.id.clone()),
+        room_id,
+    };
+    let seen = with("reader-secret").get_room(look).await.unwrap();
+    assert_eq!(seen.into_inner().room.unwrap().host_id, ann.id);
+    let answer = with("reader-secret").close_room(close.clone()).await;
+    refused(answer, Code::PermissionDenied, Reason::Forbidden);
+    with("ops-secret").close_room(close).await.unwrap();
     assert!(
         app.shutdown()
             .finish(std::time::Duration::from_secs(20))

@@ -20,7 +20,7 @@ use crate::{
     telemetry,
 };
 
-/// Lets in whoever has a service key, and finishes what it let in: a call runs in a task of its own, so
+/// Lets in whoever has a service key with a scope for the call, and finishes what it let in: a call runs in a task of its own, so
 /// that a caller who goes away does not cut a transaction in two. The call can ask [`caller_gone`](super::caller_gone).
 #[derive(Clone)]
 pub struct GuardLayer {
@@ -82,7 +82,7 @@ where
             (Some(value), None) => value
                 .as_bytes()
                 .strip_prefix(b"Bearer ")
-                .and_then(|key| self.layer.keys.owner(key)),
+                .and_then(|key| self.layer.keys.find(key)),
             // Of two, who is between here and the caller might have looked at the other one.
             (None, _) | (Some(_), Some(_)) => None,
         };
@@ -94,14 +94,31 @@ where
             );
             return Box::pin(std::future::ready(Ok(refusal.into_http())));
         }
+        let path = request.uri().path();
+        if let Some(caller) = caller
+            && !public
+            && !caller.may_call(path)
+        {
+            tracing::warn!(
+                caller = caller.name,
+                call = path,
+                "a service key has no such scope"
+            );
+            let refusal = error(
+                Code::PermissionDenied,
+                Reason::Forbidden,
+                "the service key has no scope for this call",
+            );
+            return Box::pin(std::future::ready(Ok(refusal.into_http())));
+        }
         // The clone takes the place of the service that was polled ready.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let span = tracing::info_span!(
             "rpc",
-            otel.name = request.uri().path(),
+            otel.name = path,
             otel.kind = "server",
-            caller
+            caller = caller.map(|caller| caller.name.as_str())
         );
         telemetry::continue_trace(&span, request.headers());
         let (answer, answered) = tokio::sync::oneshot::channel();
