@@ -20,16 +20,18 @@ use crate::{
     telemetry,
 };
 
+mod connection;
 mod dial;
 mod guard;
 mod keys;
 mod serve;
 mod tls;
 
+pub use connection::IdleTimes;
 pub use dial::{Resolver, about, dial, dial_by};
 pub use guard::{Guard, GuardLayer};
 pub use keys::ServiceKeys;
-pub use serve::{serve, with_reflection_and_health};
+pub use serve::{serve, serve_within, with_reflection_and_health};
 pub use tls::{GrpcTls, GrpcTlsFiles};
 
 /// What a client calls through: a TCP channel or the service itself.

@@ -12,7 +12,7 @@ use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use super::{CALLER, ServiceKeys, answer_by, patience};
+use super::{CALLER, ServiceKeys, answer_by, connection::Connection, patience};
 use crate::{
     clock::SharedClock,
     shutdown::Shutdown,
@@ -27,6 +27,7 @@ pub struct GuardLayer {
     keys: ServiceKeys,
     clock: SharedClock,
     shutdown: Shutdown,
+    connection: Option<Connection>,
 }
 
 impl GuardLayer {
@@ -37,6 +38,15 @@ impl GuardLayer {
             keys,
             clock,
             shutdown,
+            connection: None,
+        }
+    }
+
+    /// The same for the calls of one connection, which is told that it is of use.
+    pub(super) fn on(&self, connection: &Connection) -> Self {
+        Self {
+            connection: Some(connection.clone()),
+            ..self.clone()
         }
     }
 }
@@ -94,6 +104,10 @@ where
             );
             return Box::pin(std::future::ready(Ok(refusal.into_http())));
         }
+        let under_way = match &self.layer.connection {
+            Some(connection) if caller.is_some() => Some(connection.begin_call()),
+            Some(_) | None => None,
+        };
         let path = request.uri().path();
         if let Some(caller) = caller
             && !public
@@ -138,13 +152,17 @@ where
         Box::pin(async move {
             // Dropped with this future when the caller goes away.
             let _waits = waits;
-            answered.await.unwrap_or_else(|_| {
+            let answer = answered.await.unwrap_or_else(|_| {
                 let gone = error(
                     Code::Unavailable,
                     Reason::Unavailable,
                     "the service is ending",
                 );
                 Ok(gone.into_http())
+            })?;
+            Ok(match under_way {
+                Some(call) => call.until_answered(answer),
+                None => answer,
             })
         })
     }
