@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { connect as dial } from 'node:net';
 import { after } from 'node:test';
-import { api, connect, createRoom, eventually, newcomer, register } from '../support/api.mjs';
+import { api, connect, createRoom, eventually, register } from '../support/api.mjs';
 import { isAccepted, isProblem } from '../support/expect.mjs';
 import { unlimited } from '../support/server.mjs';
 import { serve, stories, story } from '../support/story.mjs';
@@ -175,8 +175,9 @@ stories('connections that are held', () => {
 
   story('by a slow client live: a body in pieces, an answer read now and then', async () => {
     const { url } = tutti;
-    const form = JSON.stringify({ ...newcomer('slow') });
-    const head = `POST /api/v1/auth/register HTTP/1.1\r\n${host(url)}\r\nContent-Type: application/json\r\nConnection: close\r\n`;
+    const ann = await register(url, 'ann');
+    const form = JSON.stringify({ name: 'A room from far away', is_friends_only: false });
+    const head = `POST /api/v1/rooms/create HTTP/1.1\r\n${host(url)}\r\nAuthorization: Bearer ${ann.token}\r\nContent-Type: application/json\r\nConnection: close\r\n`;
     const sender = new Held(url, '127.0.0.1', `${head}Content-Length: ${Buffer.byteLength(form)}\r\n\r\n`);
     const reader = new Held(url, '127.0.0.1', songs(url), false);
     const begun = performance.now();
@@ -222,6 +223,18 @@ if (process.env.TUTTI_STORIES_ON === undefined) {
       }, 'a place that was given back is free');
       for (const each of others) each.end();
       await eventually(() => /refused a connection.*127\.0\.0\.2/.test(few.stderr()), 'it is in the log');
+    });
+
+    story('are given back by those who do not read their answers', async () => {
+      const { url } = few;
+      const from = '127.0.0.3';
+      const unread = Array.from({ length: 4 }, () => new Held(url, from, songs(url), false));
+      await eventually(() => unread.every(({ connected }) => connected), 'four are there');
+      await eventually(async () => {
+        const others = Array.from({ length: 4 }, () => new Held(url, from, `GET /healthz HTTP/1.1\r\n${host(url)}\r\nConnection: close\r\n\r\n`));
+        await Promise.all(others.map(({ closed }) => closed));
+        return others.every(({ heard }) => heard.startsWith('HTTP/1.1 200'));
+      }, 'all four places are free again', { within: STALLED_MS + SLOW_MS });
     });
 
     story('are counted by whom a trusted proxy names, WebSockets and sessions that poll as long as they live', async () => {
