@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { cast, createRoom, eventually } from '../support/api.mjs';
 import { isAccepted } from '../support/expect.mjs';
 import { PolledSession } from '../support/polling.mjs';
-import { frame, PING, rawSocket } from '../support/raw-socket.mjs';
+import { frame, PING, RawWebSocket } from '../support/raw-websocket.mjs';
 import { enter, playing } from '../support/scene.mjs';
 import { unlimited } from '../support/server.mjs';
 import { serve, stories, story } from '../support/story.mjs';
@@ -24,10 +24,11 @@ stories('tiny frames', () => {
     const { room_id } = await createRoom(ann);
     const connection = await enter(ann, { room_id });
     const flood = Buffer.concat(Array.from({ length: 2_000 }, () => frame(PING)));
-    const offenders = await Promise.all([rawSocket(tutti.url), rawSocket(tutti.url)]);
+    const offenders = await Promise.all([RawWebSocket.open(tutti.url), RawWebSocket.open(tutti.url)]);
     const answered = [0, 0];
-    const ends = offenders.map(async (offender, index) => {
+    const ends = offenders.map(async ({ socket: offender }, index) => {
       offender.on('data', (data) => (answered[index] += data.length / 2));
+      offender.on('end', () => offender.destroy());
       const closed = new Promise((resolve) => offender.once('close', resolve));
       while (!offender.destroyed) {
         if (!offender.write(flood)) {
