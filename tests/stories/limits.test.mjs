@@ -23,6 +23,12 @@ const limited = await serve({
 const proxied = await serve({
   env: { ...unlimited, RATE_AUTH_PER_MINUTE: '3', RATE_API_PER_MINUTE: '5', TRUSTED_PROXIES: '1' },
 });
+const behindProxies = (/** @type {string} */ networks) =>
+  serve({ env: { ...unlimited, RATE_AUTH_PER_MINUTE: '3', TRUSTED_PROXIES: '1', PROXY_NETWORKS: networks } });
+/** Its proxies connect from elsewhere. */
+const bypassed = await behindProxies('192.0.2.0/24,2001:db8::/32');
+/** Its proxies connect from here. */
+const listed = await behindProxies('192.0.2.0/24, 127.0.0.0/8');
 const direct = await serve({ env: { ...unlimited, RATE_AUTH_PER_MINUTE: '3' } });
 const free = await serve({ env: unlimited });
 
@@ -105,6 +111,13 @@ stories('limits of REST', () => {
     for (let i = 0; i < 4; i++) statuses.push((await knock(direct.url, `203.0.113.${i}`)).status);
     assert.deepEqual(statuses, [401, 401, 401, 429]);
     isTooMuch(await knock(direct.url), 60);
+  });
+
+  story('past the proxies, nothing that a client claims is its address', async () => {
+    for (let i = 0; i < 3; i++) isProblem(await knock(bypassed.url, `203.0.113.${i}`), 401, 'AUTH_REQUIRED');
+    isTooMuch(await knock(bypassed.url, '203.0.113.9'), 60);
+    // From an address that is listed, it does.
+    for (let i = 0; i < 4; i++) isProblem(await knock(listed.url, `203.0.113.${i}`), 401, 'AUTH_REQUIRED');
   });
 
   story('wrong passwords are limited for each account and address', async () => {

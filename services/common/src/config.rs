@@ -1,11 +1,18 @@
 //! Settings: each is a flag of `tutti` and an environment variable. All wrong ones are reported at once.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use http::Uri;
 
 use crate::{
+    network::Networks,
     outbound::OutboundAllow,
     redis::RedisUrl,
     rpc::{GrpcTls, ServiceKeys},
@@ -175,6 +182,10 @@ pub struct RawSettings {
     /// How many proxies' X-Forwarded-For entries count
     #[arg(long, env, global = true, value_name = "COUNT", default_value = "0")]
     pub trusted_proxies: String,
+    /// From which addresses and networks proxies connect, 10.0.0.0/8,192.168.1.20; what others send in X-Forwarded-… does not
+    /// count [default: everybody who can connect is one of the proxies, where `TRUSTED_PROXIES` is set]
+    #[arg(long, env, global = true, value_name = "NETWORKS")]
+    pub proxy_networks: Option<String>,
     /// How many connections one client may have, by its IPv4 address or IPv6 /64; 0 for no limit [default: a quarter of the files that
     /// the process may open, at most 10000]
     #[arg(long, env, global = true, value_name = "COUNT")]
@@ -351,6 +362,8 @@ pub struct Settings {
     /// Bytes.
     pub socket_max_payload: usize,
     pub trusted_proxies: usize,
+    /// Empty means any.
+    pub proxy_networks: Networks,
     /// 0 means no limit.
     pub connections_per_address: Option<usize>,
     pub presence_grace: Duration,
@@ -362,6 +375,18 @@ pub struct Settings {
     pub otlp_endpoint: Option<Uri>,
     pub rust_log: String,
     pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// How many proxies' `X-Forwarded-…` entries count in a request that `peer` sent.
+    #[must_use]
+    pub fn proxies_before(&self, peer: IpAddr) -> usize {
+        if self.proxy_networks.is_empty() || self.proxy_networks.contains(peer) {
+            self.trusted_proxies
+        } else {
+            0
+        }
+    }
 }
 
 /// How often; 0 means no limit.

@@ -9,6 +9,7 @@ pub mod follow;
 pub mod http;
 pub mod ids;
 pub mod limits;
+pub mod network;
 pub mod outbound;
 pub mod process;
 pub mod redis;

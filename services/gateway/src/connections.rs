@@ -30,15 +30,16 @@ pub(crate) async fn limit_connections(
     let Some(connection) = request.extensions().get::<ConnectionPermit>().cloned() else {
         return next.run(request).await;
     };
-    let trusted = gateway.settings.trusted_proxies;
+    let settings = &gateway.settings;
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let Some(&ConnectInfo(peer)) = peer else {
         return next.run(request).await;
     };
-    let client = origin::client_address(request.headers(), peer, trusted);
+    let client =
+        origin::client_address(request.headers(), peer, settings.proxies_before(peer.ip()));
     let permit = if opens_polling_session(&request) {
         connection.for_session(client)
-    } else if trusted > 0 {
+    } else if settings.trusted_proxies > 0 {
         connection.for_client(client)
     } else {
         // Counted when it was accepted.

@@ -1,7 +1,9 @@
 //! Who came over TLS is to come over TLS the next time, too.
 
+use std::net::SocketAddr;
+
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -20,7 +22,9 @@ pub(crate) async fn stay_on_tls(
     next: Next,
 ) -> Response {
     let settings = &gateway.settings;
-    let is_over_tls = match forwarded_scheme(request.headers(), settings.trusted_proxies) {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let proxies = peer.map_or(0, |peer| settings.proxies_before(peer.ip()));
+    let is_over_tls = match forwarded_scheme(request.headers(), proxies) {
         Some(scheme) => scheme.eq_ignore_ascii_case("https"),
         // Whoever came by the public address came the way that it says.
         None => settings.public_url.as_deref().is_some_and(|url| {

@@ -12,6 +12,7 @@ use http::Uri;
 
 use super::{LogFormat, Rates, RawSettings, Role, Secret, Settings};
 use crate::{
+    network::Networks,
     outbound::OutboundAllow,
     redis::{RedisUrl, Unusable},
     rpc::{GrpcTls, GrpcTlsFiles, ServiceKeys},
@@ -261,6 +262,10 @@ impl RawSettings {
             "OUTBOUND_ALLOW",
             OutboundAllow::parse(given(self.outbound_allow.as_ref()).unwrap_or_default()),
         );
+        let proxy_networks = wrong.keep(
+            "PROXY_NETWORKS",
+            Networks::parse(given(self.proxy_networks.as_ref()).unwrap_or_default()),
+        );
         let otlp_endpoint = wrong.url(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             given(self.otel_exporter_otlp_endpoint.as_ref()),
@@ -337,6 +342,7 @@ impl RawSettings {
                 .positive("SOCKET_CONNECT_TIMEOUT", &self.socket_connect_timeout),
             socket_max_payload,
             trusted_proxies: wrong.count("TRUSTED_PROXIES", &self.trusted_proxies),
+            proxy_networks,
             connections_per_address: given(self.connections_per_address.as_ref())
                 .map(|text| wrong.count("CONNECTIONS_PER_ADDRESS", text)),
             presence_grace: wrong.duration("PRESENCE_GRACE", &self.presence_grace),
@@ -509,6 +515,7 @@ mod tests {
             "--rate-api-per-minute=-1",
             "--allowed-origins=https://a.example/path",
             "--outbound-allow=nas.lan,http://user:hunter2@nas.lan",
+            "--proxy-networks=proxy.lan",
             "--log-format=xml",
             "--room-url=https://room",
             "--grpc-tls-key-file=/nowhere",
@@ -526,6 +533,7 @@ mod tests {
             "RATE_API_PER_MINUTE",
             "ALLOWED_ORIGINS",
             "OUTBOUND_ALLOW",
+            "PROXY_NETWORKS",
             "LOG_FORMAT",
             "GRPC_TLS_CERT_FILE",
             "GRPC_TLS_KEY_FILE",

@@ -4,53 +4,7 @@ use std::{net::IpAddr, sync::LazyLock};
 
 use url::Host;
 
-/// A block of addresses. IPv4 addresses count as their IPv4-mapped IPv6 form (`::ffff:0:0/96`), so that both forms are one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    bits: u128,
-    /// How many leading bits are the block's, 0 to 128.
-    prefix: u32,
-}
-
-/// How many leading bits an IPv4-mapped address has before the IPv4 address begins.
-const MAPPED_PREFIX: u32 = 96;
-
-fn bits_of(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-impl Network {
-    /// Reads `address` or `address/prefix`.
-    fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address = address.parse::<IpAddr>().ok()?;
-        let (longest, shift) = match address {
-            IpAddr::V4(_) => (32, MAPPED_PREFIX),
-            IpAddr::V6(_) => (128, 0),
-        };
-        let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|&prefix| prefix <= longest)?,
-            None => longest,
-        };
-        Some(Self {
-            bits: bits_of(address),
-            prefix: prefix + shift,
-        })
-    }
-
-    fn contains(self, bits: u128) -> bool {
-        // A shift by all 128 bits has no result: the whole address space contains everything.
-        (self.bits ^ bits)
-            .checked_shr(128 - self.prefix)
-            .is_none_or(|rest| rest == 0)
-    }
-}
+use crate::network::{Network, bits_of};
 
 fn networks(list: &[&str]) -> Vec<Network> {
     list.iter()

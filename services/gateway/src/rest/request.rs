@@ -78,8 +78,11 @@ impl FromRequestParts<Gateway> for ClientAddress {
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0);
-        let address =
-            origin::client_address(&parts.headers, peer, gateway.settings.trusted_proxies);
+        let address = origin::client_address(
+            &parts.headers,
+            peer,
+            gateway.settings.proxies_before(peer.ip()),
+        );
         Ok(Self(prefix_of(address)))
     }
 }
