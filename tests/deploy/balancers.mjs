@@ -69,16 +69,18 @@ export function named(gateways) {
  * @param {string[]} gateways
  * @param {number} port
  * @param {string} folder
+ * @param {string[]} [proxies] the networks of proxies before it
  */
-export function nginxConfiguration(gateways, port, folder) {
+export function nginxConfiguration(gateways, port, folder, proxies = []) {
   const env = {
     PATH,
     LISTEN: `127.0.0.1:${port}`,
     GATEWAYS: gateways.map((address) => `server ${address} max_fails=1 fail_timeout=1s;`).join(' '),
     RUN_DIR: folder,
     ACCESS_LOG: join(folder, 'access.log'),
+    PROXY_NETWORKS: proxies.map((network) => `${network} 1;`).join(' '),
   };
-  const filled = execFileSync('envsubst', ['$LISTEN $GATEWAYS $RUN_DIR $ACCESS_LOG'], {
+  const filled = execFileSync('envsubst', ['$LISTEN $GATEWAYS $RUN_DIR $ACCESS_LOG $PROXY_NETWORKS'], {
     env,
     input: readFileSync(join(DEPLOY, 'nginx/nginx.conf')),
     encoding: 'utf8',
@@ -88,13 +90,16 @@ export function nginxConfiguration(gateways, port, folder) {
   return file;
 }
 
-/** @param {string[]} gateways `host:port` each */
-export async function startNginx(gateways) {
+/**
+ * @param {string[]} gateways `host:port` each
+ * @param {{PROXY_NETWORKS?: string}} [more] as for HAProxy
+ */
+export async function startNginx(gateways, { PROXY_NETWORKS } = {}) {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'tutti-nginx-'));
   // Its workers are not root, even where the tests are.
   chmodSync(folder, 0o755);
-  const file = nginxConfiguration(gateways, port, folder);
+  const file = nginxConfiguration(gateways, port, folder, PROXY_NETWORKS?.split(' '));
   const tidy = () => rmSync(folder, { recursive: true, force: true });
   const nginx = await start('nginx', ['-g', 'daemon off;', '-c', file], {}, `http://127.0.0.1:${port}`, tidy);
   return { ...nginx, output: () => nginx.output() + readFileSync(join(folder, 'access.log'), 'utf8') };

@@ -72,6 +72,8 @@ void describe('every set-up', { concurrency: true }, () => {
       const [ingress] = (await render(setup)).some('Ingress');
       assert.ok(notes.includes(ingress ? `Open https://${ingress.spec.rules[0].host}\n` : 'port-forward service/music-tutti-gateway 8000:8000'), notes);
       assert.ok(!notes.includes('<no value>'));
+      const [entrance] = (await render(setup)).one('NetworkPolicy', 'gateway').spec.ingress;
+      assert.equal(notes.includes('X-Forwarded-For'), entrance.from === undefined, 'and who may make up an address');
     });
 
     void test(`${setup}: every selector finds its Pods, and only those`, async () => {

@@ -112,8 +112,11 @@ void describe('make-secrets', () => {
       assert.equal(password(files['database.env']), files['postgres-password']);
       assert.equal(files['redis.conf'], `requirepass ${password(files['redis.env'])}\n`);
       const database = new URL(files['database.env'].slice('DATABASE_URL='.length));
-      assert.equal(database.username, services.postgres.environment.POSTGRES_USER);
-      assert.equal(database.pathname.trim(), `/${services.postgres.environment.POSTGRES_DB}`);
+      // Not the superuser that the image makes: the role of database.sql, with that password.
+      assert.deepEqual([database.username, database.pathname.trim()], ['tutti', '/tutti']);
+      assert.equal(services.postgres.environment.POSTGRES_USER, undefined);
+      assert.equal(services.postgres.environment.TUTTI_PASSWORD_FILE, '/run/secrets/postgres-password');
+      assert.ok(services.postgres.volumes.includes('./postgres/database.sql:/docker-entrypoint-initdb.d/database.sql:ro'));
       assert.ok(services[database.hostname] && services[new URL(files['redis.env'].slice('REDIS_URL='.length)).hostname]);
     }));
 });
