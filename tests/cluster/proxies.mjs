@@ -51,7 +51,6 @@ export async function startNginx(folder, gateways, port) {
     GATEWAYS: gateways.map((address) => `server ${address} max_fails=1 fail_timeout=1s;`).join(' '),
     RUN_DIR: home,
     ACCESS_LOG: join(home, 'access.log'),
-    PROXY_NETWORKS: '',
   };
   const template = readFileSync(join(REPOSITORY, 'deploy', 'nginx', 'nginx.conf'), 'utf8');
   const config = join(home, 'nginx.conf');

@@ -1,5 +1,6 @@
 // Starts the balancers of deploy/ as they stand there, on free ports, in front of the given gateways.
 
+import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -69,24 +70,26 @@ export function named(gateways) {
  * @param {string[]} gateways
  * @param {number} port
  * @param {string} folder
- * @param {string[]} [proxies] the networks of proxies before it
+ * @param {string[]} [proxies] the networks of proxies before it, in place of this machine's
  */
-export function nginxConfiguration(gateways, port, folder, proxies = []) {
+export function nginxConfiguration(gateways, port, folder, proxies) {
   const env = {
     PATH,
     LISTEN: `127.0.0.1:${port}`,
     GATEWAYS: gateways.map((address) => `server ${address} max_fails=1 fail_timeout=1s;`).join(' '),
     RUN_DIR: folder,
     ACCESS_LOG: join(folder, 'access.log'),
-    PROXY_NETWORKS: proxies.map((network) => `${network} 1;`).join(' '),
   };
-  const filled = execFileSync('envsubst', ['$LISTEN $GATEWAYS $RUN_DIR $ACCESS_LOG $PROXY_NETWORKS'], {
+  const filled = execFileSync('envsubst', ['$LISTEN $GATEWAYS $RUN_DIR $ACCESS_LOG'], {
     env,
     input: readFileSync(join(DEPLOY, 'nginx/nginx.conf')),
     encoding: 'utf8',
   });
   const file = join(folder, 'nginx.conf');
-  writeFileSync(file, filled);
+  const here = /127\.0\.0\.0\/8 1;\n\s+::1\/128 1;/;
+  assert.match(filled, here);
+  const configuration = proxies ? filled.replace(here, proxies.map((network) => `${network} 1;`).join('\n')) : filled;
+  writeFileSync(file, configuration);
   return file;
 }
 
