@@ -2,18 +2,15 @@
 
 use std::{fs, path::Path, process::Command};
 
-const LOCKFILE: &str = r#"version = 4
-
-[[package]]
-name = "leaky"
-version = "1.2.3"
-source = "registry+https://github.com/rust-lang/crates.io-index"
-
-[[package]]
-name = "sound"
-version = "1.0.0"
-source = "registry+https://github.com/rust-lang/crates.io-index"
-"#;
+/// Two crates of where this program's own come from.
+fn lockfile() -> String {
+    let own = include_str!("../Cargo.lock");
+    let source = own.lines().find(|line| line.starts_with("source = ")).unwrap();
+    let package = |name: &str, version: &str| {
+        format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n{source}\n")
+    };
+    ["version = 4\n".to_owned(), package("leaky", "1.2.3"), package("sound", "1.0.0")].join("\n")
+}
 
 /// The exit status of the program and what it writes, where `leaky` is patched in that version.
 fn checked(patched: &str) -> (Option<i32>, String) {
@@ -23,7 +20,7 @@ fn checked(patched: &str) -> (Option<i32>, String) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    write("Cargo.lock", LOCKFILE);
+    write("Cargo.lock", &lockfile());
     let advisory = format!(
         "```toml\n[advisory]\nid = \"RUSTSEC-2026-0001\"\npackage = \"leaky\"\ndate = \"2026-01-01\"\n\n[versions]\n\
         patched = [\">= {patched}\"]\n```\n\n# It leaks\n\nMemory, to whoever asks.\n"
