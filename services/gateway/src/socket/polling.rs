@@ -216,8 +216,9 @@ impl<'a> UnderWay<'a> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.line.with_polling(self.end);
-        if !self.is_whole {
+        // Where it has become a WebSocket meanwhile, its client may well let go of what it was polled by.
+        let is_polled = self.line.with_polling(self.end).is_some();
+        if is_polled && !self.is_whole {
             self.line.abandon();
         }
     }
@@ -342,4 +343,33 @@ fn status_only(status: StatusCode) -> Response {
     let mut response = answer(Bytes::new());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{Polling, begin};
+    use crate::socket::line::{Heart, Line};
+
+    fn line() -> Line {
+        Line::polled(None, None, Heart::new(Duration::from_secs(25)))
+    }
+
+    #[tokio::test]
+    async fn a_poll_that_is_cut_off_ends_its_session_unless_that_has_become_a_websocket() {
+        let polled = line();
+        drop(begin(&polled, Polling::begin_poll, Polling::end_poll));
+        assert!(polled.is_gone());
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap());
+        let moved = line();
+        let poll = begin(&moved, Polling::begin_poll, Polling::end_poll);
+        assert!(moved.move_to(stream.await.unwrap()).is_some());
+        drop(poll);
+        assert!(!moved.is_closed());
+    }
 }
