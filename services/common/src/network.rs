@@ -50,6 +50,22 @@ impl Network {
     }
 }
 
+/// Reads a comma-separated list. Says which entry cannot be read and what was expected, without its value.
+pub(crate) fn read_list<T>(
+    text: &str,
+    expected: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, String> {
+    text.split(',')
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, entry)| !entry.is_empty())
+        .map(|(index, entry)| {
+            read(entry).ok_or_else(|| format!("entry {}: expected {expected}", index + 1))
+        })
+        .collect()
+}
+
 /// `PROXY_NETWORKS`: a list of blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
@@ -60,20 +76,8 @@ impl Networks {
     /// # Errors
     /// Which entry cannot be read, without its value.
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.split(',')
-            .map(str::trim)
-            .enumerate()
-            .filter(|(_, entry)| !entry.is_empty())
-            .map(|(index, entry)| {
-                Network::parse(entry).ok_or_else(|| {
-                    format!(
-                        "entry {}: expected an address or a network, such as 10.0.0.0/8, 192.168.1.20 or fd00::/8",
-                        index + 1
-                    )
-                })
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let expected = "an address or a network, such as 10.0.0.0/8, 192.168.1.20 or fd00::/8";
+        read_list(text, expected, Network::parse).map(Self)
     }
 
     /// Whether no block is listed.

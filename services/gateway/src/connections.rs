@@ -15,7 +15,7 @@ use tutti_common::{
     status::Reason,
 };
 
-use crate::{Gateway, origin, rest::problem::Problem};
+use crate::{Gateway, origin, rest::problem::Problem, socket};
 
 /// What the system's own buffer is sure to take at once, in bytes: whoever asked for that much keeps nobody waiting.
 const SENT_AT_ONCE: u64 = 16 * 1024;
@@ -37,7 +37,7 @@ pub(crate) async fn limit_connections(
     };
     let client =
         origin::client_address(request.headers(), peer, settings.proxies_before(peer.ip()));
-    let permit = if opens_polling_session(&request) {
+    let permit = if socket::opens_polled_session(&request) {
         connection.for_session(client)
     } else if settings.trusted_proxies > 0 {
         connection.for_client(client)
@@ -60,14 +60,6 @@ pub(crate) async fn limit_connections(
         permit.hold_while_sent();
     }
     response
-}
-
-/// Whether this is the first request of a session that is not one WebSocket.
-fn opens_polling_session(request: &Request) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    let says = |what: &str| query.split('&').any(|pair| pair.starts_with(what));
-    let path = request.uri().path();
-    path.starts_with("/socket.io") && says("transport=polling") && !says("sid=")
 }
 
 fn refuse(error: TooManyConnections) -> Response {

@@ -417,21 +417,25 @@ mod tests {
         assert_eq!(between.ask(me, DAY, NOW), Ok(Asking::Send));
     }
 
-    #[test]
-    fn only_the_receiver_answers_and_only_the_sender_withdraws() {
+    fn pending() -> FriendRequest {
         let user = || User {
             id: UserId::new(),
             username: "ann".to_owned(),
             name: None,
         };
-        let mut request = FriendRequest {
+        FriendRequest {
             id: FriendRequestId::new(),
             sender: user(),
             receiver: user(),
             status: RequestStatus::Pending,
             created_at: NOW,
             responded_at: None,
-        };
+        }
+    }
+
+    #[test]
+    fn only_the_receiver_answers_and_only_the_sender_withdraws() {
+        let mut request = pending();
         let (sender, receiver) = (request.sender.id, request.receiver.id);
         assert_eq!(request.may_answer(receiver), Ok(()));
         assert_eq!(request.may_answer(sender), Err(RequestRefusal::NotFound));
@@ -459,19 +463,7 @@ mod tests {
             limit: 1_000,
         };
         assert_eq!(RequestPage::parse("", None), Ok(first));
-        let user = || User {
-            id: UserId::new(),
-            username: "ann".to_owned(),
-            name: None,
-        };
-        let request = FriendRequest {
-            id: FriendRequestId::new(),
-            sender: user(),
-            receiver: user(),
-            status: RequestStatus::Pending,
-            created_at: NOW,
-            responded_at: None,
-        };
+        let request = pending();
         let next = RequestPage {
             after: Some((NOW, request.id)),
             limit: 100,

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::LazyLock};
 
 use url::Host;
 
-use crate::network::{Network, bits_of};
+use crate::network::{Network, bits_of, read_list};
 
 fn networks(list: &[&str]) -> Vec<Network> {
     list.iter()
@@ -93,21 +93,9 @@ impl OutboundAllow {
     /// # Errors
     /// Which entry cannot be read, without its value.
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.split(',')
-            .map(str::trim)
-            .enumerate()
-            .filter(|(_, entry)| !entry.is_empty())
-            .map(|(index, entry)| {
-                Entry::parse(entry).ok_or_else(|| {
-                    format!(
-                        "entry {}: expected a host name, an address or a network, each with a port or for any, such as nas.lan, \
-                         192.168.1.20:4533, 10.0.0.0/8 or [fd00::1]:80",
-                        index + 1
-                    )
-                })
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let expected = "a host name, an address or a network, each with a port or for any, such as nas.lan, \
+                        192.168.1.20:4533, 10.0.0.0/8 or [fd00::1]:80";
+        read_list(text, expected, Entry::parse).map(Self)
     }
 
     /// Whether a connection to `address` is allowed for an address with that host and port.

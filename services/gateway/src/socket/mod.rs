@@ -145,6 +145,13 @@ pub(crate) fn service(
     })
 }
 
+/// Whether this is the first request of a session that is polled, which outlives the connection it came by.
+pub(crate) fn opens_polled_session(request: &Request) -> bool {
+    let uri = request.uri();
+    let query = uri.query().unwrap_or_default();
+    uri.path().starts_with("/socket.io") && Asked::of(request.method(), query) == Ok(Asked::Open)
+}
+
 async fn answer(sessions: &Arc<Sessions>, mut request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let asked = match Asked::of(request.method(), query) {
